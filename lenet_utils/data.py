@@ -1,0 +1,151 @@
+"""The digits: loading, splits, resizing, normalisation.
+
+Pixels stay uint8, 0 (paper) to 255 (ink), until a batch is made; `to_input` then makes what a network reads.
+"""
+
+import contextlib
+import functools
+import gzip
+import hashlib
+import os
+import shutil
+import uuid
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.datasets import MNIST
+from torchvision.transforms.v2 import functional as transforms
+
+ARCHIVES = Path(__file__).with_name("mnist")
+SUBSETS = ("full", "train", "validation", "test")
+
+
+class Digits(NamedTuple):
+    """Images and their labels: `images` uint8 (N, 1, size, size), `labels` int64 (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __repr__(self) -> str:
+        return f"Digits(images={tuple(self.images.shape)} {self.images.dtype}, labels={tuple(self.labels.shape)})"
+
+
+def load(subset: str, size: int = 32) -> Digits:
+    """One of the sets of MNIST, as tensors of your own: changing them changes no later `load`.
+
+    subset  "full": the 60,000 training images, in their official order;
+            "train" and "validation": a fixed split of these into 55,000 and 5,000, alike in their classes;
+            "test": the 10,000 test images
+    size    side of the images in pixels: 28 as MNIST stores them, anything else resized from that
+
+    Raises ValueError for an unknown subset, RuntimeError for a damaged archive or an unusable cache folder.
+    """
+    if subset not in SUBSETS:
+        raise ValueError(f"subset must be one of {', '.join(SUBSETS)}; got {subset!r}")
+    images, labels = _mnist(train=subset != "test", size=size)
+    if subset in ("full", "test"):
+        return Digits(images.clone(), labels.clone())
+    # Sorted by class, every twelfth image goes to validation: 5,000 of 60,000, each class in proportion.
+    by_class = labels.argsort(stable=True)
+    in_validation = torch.zeros(len(labels), dtype=torch.bool)
+    in_validation[by_class[::12]] = True
+    chosen = in_validation if subset == "validation" else ~in_validation
+    return Digits(images[chosen], labels[chosen])
+
+
+def resize(images: Tensor, size: int = 32) -> Tensor:
+    """Images uint8 (N, 1, H, W) resized to (N, 1, size, size), bilinear with antialiasing.
+
+    The same grey levels as `torchvision.transforms.v2.Resize`, whose functional form this calls.
+    """
+    return transforms.resize(images, [size, size], antialias=True)
+
+
+def pad(images: Tensor, size: int = 32) -> Tensor:
+    """Images (N, 1, H, W) in the middle of (N, 1, size, size), zeros (paper) around, as LeNet-5 had them in 1998."""
+    height, width = size - images.shape[-2], size - images.shape[-1]
+    if height < 0 or width < 0:
+        raise ValueError(f"images of {tuple(images.shape[-2:])} pixels do not fit into {size}×{size}: use resize")
+    top, left = height // 2, width // 2
+    return torch.nn.functional.pad(images, (left, width - left, top, height - top))
+
+
+@functools.cache
+def mean_std(size: int = 32) -> tuple[float, float]:
+    """Mean and standard deviation of all pixels, as ink from 0 to 1, of the 60,000 training images at this size."""
+    counts = torch.bincount(_mnist(train=True, size=size)[0].flatten(), minlength=256).double()
+    ink = torch.arange(256, dtype=torch.float64) / 255
+    mean = (counts * ink).sum() / counts.sum()
+    variance = (counts * (ink - mean) ** 2).sum() / counts.sum()
+    return mean.item(), variance.sqrt().item()
+
+
+def to_input(images: Tensor) -> Tensor:
+    """What a network reads: uint8 (N, 1, S, S) → float32 (N, 1, S, S), mean 0 and deviation 1 over the training set.
+
+    Raises TypeError unless the images are uint8: scaled twice, they would be nearly constant.
+    """
+    if images.dtype != torch.uint8:
+        raise TypeError(f"expected pixels as torch.uint8 (0 … 255), got {images.dtype}: pass the images as loaded")
+    mean, std = mean_std(images.shape[-1])
+    return (images.float() / 255 - mean) / std
+
+
+def cache_folder() -> Path:
+    """Where the unpacked archives are kept: $LENET_DATA, or .cache/lenet_utils in the home folder."""
+    return Path(os.environ.get("LENET_DATA") or Path.home() / ".cache" / "lenet_utils")
+
+
+@functools.cache
+def _mnist(train: bool, size: int) -> tuple[Tensor, Tensor]:
+    """Images uint8 (N, 1, size, size) and labels int64 (N,), kept in memory: callers copy before they hand out."""
+    folder = cache_folder()
+    raw = folder / "MNIST" / "raw"  # where torchvision looks
+    for address, md5 in MNIST.resources:
+        _unpack(ARCHIVES / address, md5, raw)
+    mnist = MNIST(folder, train=train, download=False)
+    images = mnist.data.unsqueeze(1)
+    return images if size == images.shape[-1] else resize(images, size), mnist.targets
+
+
+def _unpack(archive: Path, md5: str, folder: Path) -> None:
+    """Unpack an archive into folder, unless it is there and whole.
+
+    torchvision checks only that the unpacked file exists, and writes it in place. Here its length and checksum are
+    compared with those at the archive's end, and the new file appears under its name only when complete: many
+    processes may do this at once, and one that is stopped half-way leaves nothing that could be taken for the data.
+    """
+    content = archive.read_bytes() if archive.exists() else b""
+    if hashlib.md5(content).hexdigest() != md5:
+        raise RuntimeError(
+            f"{archive} is {'damaged' if content else 'missing'}: its MD5 should be {md5}. "
+            "Restore it (git checkout -- lenet_utils/mnist) or install lenet_utils again."
+        )
+    target = folder / archive.stem
+    if target.exists() and _is_whole(target, content):
+        return
+    temporary = folder / f"{target.name}.{uuid.uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with gzip.open(archive) as source, temporary.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        temporary.replace(target)
+    except OSError as error:
+        # On Windows a file that another process reads cannot be replaced; then that process has unpacked it.
+        if not (target.exists() and _is_whole(target, content)):
+            raise RuntimeError(
+                f"cannot unpack MNIST into {folder} ({error.strerror or error}): "
+                "set the environment variable LENET_DATA to a folder you may write to, with 60 MB free."
+            ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _is_whole(file: Path, archive: bytes) -> bool:
+    """Whether an unpacked file has the checksum and length that a gzip archive ends with (RFC 1952, section 2.3.1)."""
+    content = file.read_bytes()
+    return zlib.crc32(content).to_bytes(4, "little") + len(content).to_bytes(4, "little") == archive[-8:]

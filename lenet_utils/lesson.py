@@ -1,0 +1,52 @@
+"""What makes a notebook a lesson: claims that are checked, exercises that answer, source that is shown."""
+
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from IPython.display import Markdown
+
+_COMPARISONS = {
+    "==": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    # The bound is written with as many decimals as are claimed: "0.1307", "11.40".
+    "rounds to": lambda value, bound: f"{value:.{len(bound.partition('.')[2])}f}" == bound,
+}
+
+
+def check(claim: str, value: Any, comparison: str, bound: Any) -> None:
+    """Print the claim with a ✓ if it holds, else raise AssertionError with the value.
+
+    check("test accuracy", accuracy, ">", 0.985) prints «✓ test accuracy > 0.985»: the claim, not the value, which may
+    differ a little from machine to machine. Comparisons are ==, <, <=, >, >= and "rounds to", whose bound is a string:
+    check("mean ink", mean, "rounds to", "0.1307"). Raises ValueError for any other.
+    """
+    if comparison not in _COMPARISONS:
+        raise ValueError(f"comparison must be one of {', '.join(_COMPARISONS)}; got {comparison!r}")
+    if not _COMPARISONS[comparison](value, bound):
+        raise AssertionError(f"✗ {claim} {comparison} {bound} does not hold: the value is {value}")
+    print(f"✓ {claim} {comparison} {bound}")
+
+
+def exercise(number: int, answer: Any, is_right: Callable[[Any], bool], hint: str) -> None:
+    """Print whether an answer is open (still `...`), right (✓) or not yet (✗, with the hint).
+
+    An answer of the wrong kind, which makes `is_right` raise, is not yet right either.
+    """
+    if answer is ...:
+        print(f"Exercise {number} is open: replace the ... by your answer, then run both cells.")
+        return
+    try:
+        right = bool(is_right(answer))
+    except Exception as error:
+        right, hint = False, f"{hint} (Checking your answer raised {type(error).__name__}: {error})"
+    print(f"✓ Exercise {number} is right." if right else f"✗ Exercise {number}, not yet. Hint: {hint}")
+
+
+def source(thing: Any) -> Markdown:
+    """The source of a function or class of this module, as it runs, to be read in a notebook."""
+    return Markdown(f"```python\n{inspect.getsource(thing).rstrip()}\n```")

@@ -1,0 +1,147 @@
+"""The drawings that more than one chapter uses.
+
+A drawing of one subject draws on the Axes it is given, so that a chapter can place several side by side; `show` puts
+the finished figure into the notebook. Importing this module sets matplotlib's colours to ones that colour-blind
+readers can tell apart (Okabe and Ito, "Color universal design", 2008) and thins the frames.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor, nn
+
+from .models import Layer, layer_table
+
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#707070"
+plt.rcParams.update(
+    {
+        "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, PURPLE, GREY]),
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "figure.dpi": 100,
+    }
+)
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Put a figure into the notebook, with a text for those who cannot see it, and close it."""
+    display(figure, metadata={"image/png": {"alt": alt}})
+    plt.close(figure)
+
+
+def digits(images: Tensor, titles: Sequence[str] | None = None, columns: int = 10, cell: float = 0.8) -> Figure:
+    """A grid of images uint8 (N, 1, H, W), ink dark on paper, row by row.
+
+    titles   one line or more above each image, N in all
+    columns  images in a row
+    cell     width of an image in inches
+    """
+    if titles is not None and len(titles) != len(images):
+        raise ValueError(f"expected a title for each image: {len(images)} images, {len(titles)} titles")
+    rows = -(-len(images) // columns)
+    lines = max(title.count("\n") + 1 for title in titles) if titles else 0
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(columns * cell, rows * (cell + 0.17 * lines)), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for number, image in enumerate(images):
+        axes.flat[number].imshow(image[0], cmap="gray_r", vmin=0, vmax=255)
+        if titles:
+            axes.flat[number].set_title(titles[number], fontsize=9)
+    return figure
+
+
+def curves(axes: Axes, lines: dict[str, Sequence[float]], *, x: str, y: str, smooth: int = 1) -> None:
+    """Lines over 1, 2, 3, … with their names at a legend; smooth draws the mean of the last so many values instead.
+
+    x, y  what the axes show, with the unit
+    """
+    for name, values in lines.items():
+        values = np.asarray(values, dtype=float)
+        sums = np.cumsum(np.concatenate([[0.0], values]))
+        window = np.minimum(np.arange(1, len(values) + 1), smooth)
+        last = np.arange(1, len(values) + 1)
+        axes.plot(
+            last, (sums[last] - sums[last - window]) / window, label=name, marker="o" if len(values) < 25 else None
+        )
+    axes.set(xlabel=x, ylabel=y)
+    axes.grid(alpha=0.3)
+    if len(lines) > 1:
+        axes.legend(frameon=False)
+
+
+def bars(axes: Axes, groups: dict[str, Sequence[float]], names: Sequence[str], *, x: str, y: str) -> None:
+    """Bars for each name, side by side for several groups, each with its height (at most 3 digits) on top."""
+    width = 0.8 / len(groups)
+    for number, (group, heights) in enumerate(groups.items()):
+        places = np.arange(len(names)) + (number - (len(groups) - 1) / 2) * width
+        drawn = axes.bar(places, heights, width, label=group)
+        axes.bar_label(drawn, fmt="{:,.4g}", fontsize=8, padding=2)
+    axes.set_xticks(range(len(names)), names)
+    axes.set(xlabel=x, ylabel=y)
+    if len(groups) > 1:
+        axes.legend(frameon=False)
+
+
+def numbers(axes: Axes, matrix: Tensor, form: str = "{:.0f}", cmap: str = "gray_r") -> None:
+    """A matrix (rows, columns) as coloured cells with a number in each, zero in the middle of a two-sided colour map.
+
+    form  how a number is written, as of str.format
+    """
+    low, high = matrix.min().item(), matrix.max().item()
+    if low < 0:
+        low, high = -max(-low, high), max(-low, high)
+    image = axes.imshow(matrix, cmap=cmap, vmin=low, vmax=high)
+    for row, column in np.ndindex(*matrix.shape):
+        value = matrix[row, column].item()
+        red, green, blue, _ = image.cmap(image.norm(value))
+        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # brightness of ITU-R BT.601
+        axes.text(
+            column, row, form.format(value), ha="center", va="center", fontsize=7, color="white" if dark else "black"
+        )
+    axes.set(xticks=[], yticks=[])
+
+
+def network(axes: Axes, model: nn.Module, input_shape: tuple[int, ...] = (1, 32, 32)) -> None:
+    """A network as the stacks of what it computes, drawn from a pass through it, all to one scale.
+
+    A feature map is a square with the side it has; a stack has one square for each map; values without extent
+    (1×1 maps, vectors) stand as a column, one cell for each. Above each stack its size, maps@height×width as in
+    LeCun et al. 1998; below it the modules that make it, and their parameters.
+    """
+    stages: list[tuple[tuple[int, ...], list[Layer]]] = [(input_shape, [])]
+    for layer in layer_table(model, input_shape):
+        shape = layer.output_shape[:1] if layer.output_shape[1:] == (1, 1) else layer.output_shape
+        if shape != stages[-1][0]:
+            stages.append((shape, []))
+        stages[-1][1].append(layer)
+    shift, cell, gap = 0.9, 0.45, 19.0  # in pixels of the input
+    left, floor, labels = 0.0, 0.0, []
+    for shape, layers in stages:
+        maps = shape[0] if len(shape) == 3 else 1
+        height, width = shape[1:] if len(shape) == 3 else (shape[0] * cell, 2.0)
+        extent = (maps - 1) * shift
+        color = GREY if not layers else BLUE if layers[0].parameters else ORANGE
+        pale = [0.85 + 0.15 * part for part in to_rgb(color)]
+        for number in range(maps):
+            corner = (left + number * shift, (extent - height) / 2 - number * shift)
+            axes.add_patch(Rectangle(corner, width, height, facecolor=pale, edgecolor=color, lw=0.8))
+        top, centre = (height + extent) / 2, left + (width + extent) / 2
+        size = f"{shape[0]}@{height}×{width}" if len(shape) == 3 else str(shape[0])
+        axes.text(centre, top + 2, size, ha="center", va="bottom", fontsize=9)
+        floor = min(floor, -top - 4)
+        left += width + extent + gap
+        labels.append((centre, color, layers))
+    for centre, color, layers in labels:
+        cost = sum(layer.parameters for layer in layers)
+        text = "\n".join([f"{layer.kind} {layer.name}" for layer in layers] + [f"{cost:,}"] * (cost > 0)) or "input"
+        axes.text(centre, floor, text, ha="center", va="top", fontsize=8, color=color)
+    axes.set(xlim=(-3, left - gap + 9), ylim=(floor - 20, 9 - floor), aspect="equal")
+    axes.axis("off")

@@ -1,0 +1,50 @@
+"""Publish under a GitHub address: write it into pyproject.toml, README.md, every badge and every setup cell.
+
+    python tools/publish.py ada/mnist-lenet5
+
+Run it once in a fork, before pushing to https://github.com/ada/mnist-lenet5; Colab then finds the notebooks and
+lenet_utils there. The address in pyproject.toml is the one that counts; running it again with the same changes nothing.
+"""
+
+import argparse
+import re
+
+from notebooks import ROOT, all_notebooks, write_text
+
+PYPROJECT = ROOT / "pyproject.toml"
+NAME = r"[A-Za-z0-9](?:[A-Za-z0-9]|-(?=[A-Za-z0-9])){0,38}/(?!\.{1,2}$)[\w.-]{1,100}"
+
+
+def current() -> str:
+    """The address in pyproject.toml, as OWNER/REPOSITORY."""
+    found = re.search(r'^Repository = "https://github\.com/([^/"]+/[^/"]+)"$', PYPROJECT.read_text("utf-8"), re.MULTILINE)
+    if found is None:
+        raise SystemExit(f'{PYPROJECT.name} has no line: Repository = "https://github.com/OWNER/REPOSITORY"')
+    return found[1]
+
+
+def publish(new: str) -> list[str]:
+    """Replace the address wherever it stands; return the names of the files that changed."""
+    place = re.compile(rf"(github\.com/|/github/){re.escape(current())}(?![\w-]|\.\w)")
+    changed = []
+    for path in [ROOT / "README.md", *all_notebooks(), PYPROJECT]:
+        before = path.read_text("utf-8")
+        after = place.sub(rf"\g<1>{new}", before)
+        if after != before:
+            write_text(after, path)
+            changed.append(str(path.relative_to(ROOT)))
+    return changed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("address", help="OWNER/REPOSITORY, as in github.com/OWNER/REPOSITORY")
+    address = parser.parse_args().address
+    if not re.fullmatch(NAME, address, re.ASCII) or address.endswith(".git"):
+        parser.error(f"expected OWNER/REPOSITORY, such as ada/mnist-lenet5; got {address!r}. Nothing was changed.")
+    changed = publish(address)
+    print("\n".join(["Changed:", *changed]) if changed else f"Already published under {address}: nothing to change.")
+
+
+if __name__ == "__main__":
+    main()
