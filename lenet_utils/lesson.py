@@ -29,7 +29,8 @@ def check(claim: str, value: Any, comparison: str, bound: Any) -> None:
         raise ValueError(f"comparison must be one of {', '.join(_COMPARISONS)}; got {comparison!r}")
     if not _COMPARISONS[comparison](value, bound):
         raise AssertionError(f"✗ {claim} {comparison} {bound} does not hold: the value is {value}")
-    print(f"✓ {claim} {comparison} {bound}")
+    written = f"{bound:,}" if type(bound) is int else bound
+    print(f"✓ {claim} {comparison} {written}")
 
 
 def exercise(number: int, answer: Any, is_right: Callable[[Any], bool], hint: str) -> None:

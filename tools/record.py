@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
 from notebooks import PICTURES, all_notebooks, read, write, write_bytes
 
 KEPT_METADATA = {"tags", "picture"}
