@@ -1,6 +1,7 @@
 """The digits: loading, splits, resizing, normalisation.
 
-Pixels stay uint8, 0 (paper) to 255 (ink), until a batch is made; `to_input` then makes what a network reads.
+Pixels stay uint8, 0 (paper) to 255 (ink), until a batch is made; `to_input` then makes of them
+what a network reads.
 """
 
 import contextlib
@@ -30,25 +31,28 @@ class Digits(NamedTuple):
     labels: Tensor
 
     def __repr__(self) -> str:
-        return f"Digits(images={tuple(self.images.shape)} {self.images.dtype}, labels={tuple(self.labels.shape)})"
+        images, labels = tuple(self.images.shape), tuple(self.labels.shape)
+        return f"Digits(images={images} {self.images.dtype}, labels={labels} {self.labels.dtype})"
 
 
 def load(subset: str, size: int = 32) -> Digits:
     """One of the sets of MNIST, as tensors of your own: changing them changes no later `load`.
 
     subset  "full": the 60,000 training images, in their official order;
-            "train" and "validation": a fixed split of these into 55,000 and 5,000, alike in their classes;
+            "train" and "validation": a fixed split of these into 55,000 and 5,000, both with
+            the classes in the same proportions;
             "test": the 10,000 test images
     size    side of the images in pixels: 28 as MNIST stores them, anything else resized from that
 
-    Raises ValueError for an unknown subset, RuntimeError for a damaged archive or an unusable cache folder.
+    Raises ValueError for an unknown subset, RuntimeError for a damaged archive or a cache folder
+    that cannot be used.
     """
     if subset not in SUBSETS:
         raise ValueError(f"subset must be one of {', '.join(SUBSETS)}; got {subset!r}")
     images, labels = _mnist(train=subset != "test", size=size)
     if subset in ("full", "test"):
         return Digits(images.clone(), labels.clone())
-    # Sorted by class, every twelfth image goes to validation: 5,000 of 60,000, each class in proportion.
+    # Of the images sorted by class, every twelfth goes to validation: 5,000 of the 60,000.
     by_class = labels.argsort(stable=True)
     in_validation = torch.zeros(len(labels), dtype=torch.bool)
     in_validation[by_class[::12]] = True
@@ -65,17 +69,24 @@ def resize(images: Tensor, size: int = 32) -> Tensor:
 
 
 def pad(images: Tensor, size: int = 32) -> Tensor:
-    """Images (N, 1, H, W) in the middle of (N, 1, size, size), zeros (paper) around, as LeNet-5 had them in 1998."""
+    """Images (N, 1, H, W) in the middle of (N, 1, size, size), with zeros (paper) around them.
+
+    So the images of 1998 became 32×32. Raises ValueError for images larger than that.
+    """
     height, width = size - images.shape[-2], size - images.shape[-1]
     if height < 0 or width < 0:
-        raise ValueError(f"images of {tuple(images.shape[-2:])} pixels do not fit into {size}×{size}: use resize")
+        shape = tuple(images.shape)
+        raise ValueError(f"expected at most {size}×{size} pixels, got images {shape}: use resize")
     top, left = height // 2, width // 2
     return torch.nn.functional.pad(images, (left, width - left, top, height - top))
 
 
 @functools.cache
 def mean_std(size: int = 32) -> tuple[float, float]:
-    """Mean and standard deviation of all pixels, as ink from 0 to 1, of the 60,000 training images at this size."""
+    """Mean and standard deviation of the pixels of the 60,000 training images at this size.
+
+    In units of ink: 0 is paper, 1 is black.
+    """
     counts = torch.bincount(_mnist(train=True, size=size)[0].flatten(), minlength=256).double()
     ink = torch.arange(256, dtype=torch.float64) / 255
     mean = (counts * ink).sum() / counts.sum()
@@ -84,24 +95,25 @@ def mean_std(size: int = 32) -> tuple[float, float]:
 
 
 def to_input(images: Tensor) -> Tensor:
-    """What a network reads: uint8 (N, 1, S, S) → float32 (N, 1, S, S), mean 0 and deviation 1 over the training set.
+    """What a network reads: pixels uint8 (N, 1, S, S) → float32 (N, 1, S, S).
 
-    Raises TypeError unless the images are uint8: scaled twice, they would be nearly constant.
+    Over the training set the result has mean 0 and standard deviation 1. Raises TypeError unless
+    the images are uint8: scaled twice, they would be nearly constant.
     """
     if images.dtype != torch.uint8:
-        raise TypeError(f"expected pixels as torch.uint8 (0 … 255), got {images.dtype}: pass the images as loaded")
+        raise TypeError(f"expected pixels as torch.uint8, got {images.dtype}: pass them as loaded")
     mean, std = mean_std(images.shape[-1])
     return (images.float() / 255 - mean) / std
 
 
 def cache_folder() -> Path:
-    """Where the unpacked archives are kept: $LENET_DATA, or .cache/lenet_utils in the home folder."""
+    """Where unpacked archives are kept: $LENET_DATA, or .cache/lenet_utils in the home folder."""
     return Path(os.environ.get("LENET_DATA") or Path.home() / ".cache" / "lenet_utils")
 
 
 @functools.cache
 def _mnist(train: bool, size: int) -> tuple[Tensor, Tensor]:
-    """Images uint8 (N, 1, size, size) and labels int64 (N,), kept in memory: callers copy before they hand out."""
+    """Images uint8 (N, 1, size, size) and labels int64 (N,), kept in memory: hand out copies."""
     folder = cache_folder()
     raw = folder / "MNIST" / "raw"  # where torchvision looks
     for address, md5 in MNIST.resources:
@@ -114,9 +126,10 @@ def _mnist(train: bool, size: int) -> tuple[Tensor, Tensor]:
 def _unpack(archive: Path, md5: str, folder: Path) -> None:
     """Unpack an archive into folder, unless it is there and whole.
 
-    torchvision checks only that the unpacked file exists, and writes it in place. Here its length and checksum are
-    compared with those at the archive's end, and the new file appears under its name only when complete: many
-    processes may do this at once, and one that is stopped half-way leaves nothing that could be taken for the data.
+    torchvision checks only that the unpacked file exists, and writes it in place. Here its length
+    and checksum are compared with those at the archive's end, and a new file gets its name only
+    when it is complete: many processes may do this at once, and one that is stopped half-way
+    leaves nothing that could be taken for the data.
     """
     content = archive.read_bytes() if archive.exists() else b""
     if hashlib.md5(content).hexdigest() != md5:
@@ -134,11 +147,11 @@ def _unpack(archive: Path, md5: str, folder: Path) -> None:
             shutil.copyfileobj(source, file)
         temporary.replace(target)
     except OSError as error:
-        # On Windows a file that another process reads cannot be replaced; then that process has unpacked it.
+        # On Windows a file that another process reads cannot be replaced; then it is there.
         if not (target.exists() and _is_whole(target, content)):
             raise RuntimeError(
-                f"cannot unpack MNIST into {folder} ({error.strerror or error}): "
-                "set the environment variable LENET_DATA to a folder you may write to, with 60 MB free."
+                f"cannot unpack MNIST into {folder} ({error.strerror or error}): set "
+                "the environment variable LENET_DATA to a folder you may write to, with 60 MB free."
             ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -146,6 +159,7 @@ def _unpack(archive: Path, md5: str, folder: Path) -> None:
 
 
 def _is_whole(file: Path, archive: bytes) -> bool:
-    """Whether an unpacked file has the checksum and length that a gzip archive ends with (RFC 1952, section 2.3.1)."""
+    """Whether a file has the checksum and length at the end of its gzip archive (RFC 1952)."""
     content = file.read_bytes()
-    return zlib.crc32(content).to_bytes(4, "little") + len(content).to_bytes(4, "little") == archive[-8:]
+    checksum, length = zlib.crc32(content), len(content)
+    return checksum.to_bytes(4, "little") + length.to_bytes(4, "little") == archive[-8:]

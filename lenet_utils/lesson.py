@@ -1,4 +1,4 @@
-"""What makes a notebook a lesson: claims that are checked, exercises that answer, source that is shown."""
+"""What makes a notebook a lesson: checked claims, exercises that answer, source that is shown."""
 
 import inspect
 import operator
@@ -21,9 +21,10 @@ _COMPARISONS = {
 def check(claim: str, value: Any, comparison: str, bound: Any) -> None:
     """Print the claim with a ✓ if it holds, else raise AssertionError with the value.
 
-    check("test accuracy", accuracy, ">", 0.985) prints «✓ test accuracy > 0.985»: the claim, not the value, which may
-    differ a little from machine to machine. Comparisons are ==, <, <=, >, >= and "rounds to", whose bound is a string:
-    check("mean ink", mean, "rounds to", "0.1307"). Raises ValueError for any other.
+    check("test accuracy", accuracy, ">", 0.985) prints «✓ test accuracy > 0.985»: the claim, not
+    the value, which may differ a little from machine to machine. Comparisons are ==, <, <=, >, >=
+    and "rounds to", whose bound is a string: check("mean ink", mean, "rounds to", "0.1307").
+    Raises ValueError for any other.
     """
     if comparison not in _COMPARISONS:
         raise ValueError(f"comparison must be one of {', '.join(_COMPARISONS)}; got {comparison!r}")
@@ -39,13 +40,13 @@ def exercise(number: int, answer: Any, is_right: Callable[[Any], bool], hint: st
     An answer of the wrong kind, which makes `is_right` raise, is not yet right either.
     """
     if answer is ...:
-        print(f"Exercise {number} is open: replace the ... by your answer, then run both cells.")
+        print(f"Exercise {number} is open: put your answer in place of the ..., run both cells.")
         return
     try:
         right = bool(is_right(answer))
     except Exception as error:
         right, hint = False, f"{hint} (Checking your answer raised {type(error).__name__}: {error})"
-    print(f"✓ Exercise {number} is right." if right else f"✗ Exercise {number}, not yet. Hint: {hint}")
+    print(f"✓ Exercise {number}: right." if right else f"✗ Exercise {number}: not yet. {hint}")
 
 
 def source(thing: Any) -> Markdown:

@@ -1,5 +1,6 @@
 """The network, and what each of its layers costs."""
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -9,10 +10,13 @@ from torch import Tensor, nn
 
 
 class LeNet(nn.Module):
-    """LeNet-5 (LeCun, Bottou, Bengio, Haffner 1998), modified: ReLU, max pooling, a dense third layer, a linear output.
+    """LeNet-5, modified: ReLU and max pooling, every map connected to all before it, linear output.
 
-    images float32 (N, 1, 32, 32) → logits float32 (N, 10), or with softmax=True class probabilities, whose rows sum
-    to 1. Train the logits: cross-entropy applies a softmax of its own.
+    images float32 (N, 1, 32, 32) → logits float32 (N, 10), or with softmax=True probabilities,
+    whose rows sum to 1. Prefer the logits: cross-entropy applies a softmax of its own.
+
+    The original: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document
+    recognition", Proceedings of the IEEE 86 (1998).
     """
 
     def __init__(self, softmax: bool = False):
@@ -40,14 +44,16 @@ class LeNet(nn.Module):
 
 
 def check_images(images: Tensor, weight: Tensor) -> None:
-    """Raise ValueError unless images are (N, 1, 32, 32), TypeError unless they have the dtype of the weight."""
+    """Raise ValueError unless images are (N, 1, 32, 32), TypeError unless of the weight's dtype."""
     if images.dim() != 4 or images.shape[1:] != (1, 32, 32):
         raise ValueError(
             f"expected images of shape (N, 1, 32, 32), got {tuple(images.shape)}: "
-            "data.resize makes 32×32 pixels of them, and images[None] a batch of a single one"
+            "data.resize makes 32×32 pixels of them, image[None] a batch of a single one"
         )
     if images.dtype != weight.dtype:
-        raise TypeError(f"expected images as {weight.dtype}, got {images.dtype}: data.to_input converts pixels")
+        raise TypeError(
+            f"expected images as {weight.dtype}, got {images.dtype}: data.to_input converts pixels"
+        )
 
 
 class Layer(NamedTuple):
@@ -60,24 +66,25 @@ class Layer(NamedTuple):
     formula: str  # of the parameters, "(5·5·1 + 1)·6"; empty where there are none
     parameters: int
     macs: int  # multiply-accumulates of one forward pass, biases not counted
-    receptive_field: int  # side of the square of input pixels that one output value depends on
+    receptive_field: int  # side of the square of input pixels that an output value depends on
     jump: int  # distance in input pixels between two neighbouring outputs
 
 
 def layer_table(model: nn.Module, input_shape: tuple[int, ...] = (1, 32, 32)) -> list[Layer]:
-    """The modules without children of a model that runs them one after the other, in order, from a pass of zeros.
+    """The layers of a model that runs them one after the other, in that order, from one pass.
 
-    Knows square, undilated, ungrouped convolutions and pooling, linear layers, and modules that work value by value.
-    Receptive fields: Araujo, Norris, Sim, "Computing receptive fields of convolutional neural networks", Distill 2019.
+    Knows square convolutions and pooling (no dilation, no groups), linear layers, and modules that
+    work value by value. Receptive fields follow Araujo, Norris and Sim, "Computing receptive
+    fields of convolutional neural networks", Distill (2019).
     """
-    depth_of = {module: name.count(".") + 1 if name else 0 for name, module in model.named_modules()}
     numbers: dict[int, int] = {}
     layers: list[Layer] = []
 
     def record(name: str, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         before, after = tuple(inputs[0].shape[1:]), tuple(output.shape[1:])
         field, jump = (layers[-1].receptive_field, layers[-1].jump) if layers else (1, 1)
-        kernel, stride = _side(getattr(module, "kernel_size", 1)), _side(getattr(module, "stride", 1))
+        kernel = _side(getattr(module, "kernel_size", 1))
+        stride = _side(getattr(module, "stride", 1))
         bias = " + 1" if getattr(module, "bias", None) is not None else ""
         formula, macs = "", 0
         if isinstance(module, nn.Conv2d):
@@ -89,14 +96,17 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...] = (1, 32, 32)) ->
             field = input_shape[-1]  # every value before, and through these the whole image
         parameters = sum(parameter.numel() for parameter in module.parameters())
         field, jump = field + (kernel - 1) * jump, jump * stride
-        layers.append(Layer(name, type(module).__name__, before, after, formula, parameters, macs, field, jump))
+        kind = type(module).__name__
+        layers.append(Layer(name, kind, before, after, formula, parameters, macs, field, jump))
 
     handles = []
-    for module, depth in depth_of.items():
+    for path, module in model.named_modules():
+        depth = path.count(".") + 1 if path else 0
         numbers[depth] = numbers.get(depth, 0) + 1
         if depth and not list(module.children()):
             name = f"{depth}-{numbers[depth]}"
-            handles.append(module.register_forward_hook(lambda *run, name=name: record(name, *run)))
+            hook = functools.partial(record, name)
+            handles.append(module.register_forward_hook(hook))
     try:
         with torch.no_grad():
             weight = next(model.parameters(), torch.zeros(0))

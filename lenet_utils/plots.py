@@ -1,8 +1,9 @@
 """The drawings that more than one chapter uses.
 
-A drawing of one subject draws on the Axes it is given, so that a chapter can place several side by side; `show` puts
-the finished figure into the notebook. Importing this module sets matplotlib's colours to ones that colour-blind
-readers can tell apart (Okabe and Ito, "Color universal design", 2008) and thins the frames.
+Each draws on the Axes it is given, so that a chapter can place several side by side; `digits` makes
+a figure of its own. `show` puts a figure into the notebook. Importing this module sets matplotlib's
+colours to ones that colour-blind readers can tell apart (Okabe and Ito, "Color universal design",
+2008) and takes two sides off the frames.
 """
 
 from collections.abc import Sequence
@@ -35,7 +36,9 @@ def show(figure: Figure, alt: str) -> None:
     plt.close(figure)
 
 
-def digits(images: Tensor, titles: Sequence[str] | None = None, columns: int = 10, cell: float = 0.8) -> Figure:
+def digits(
+    images: Tensor, titles: Sequence[str] | None = None, columns: int = 10, cell: float = 0.8
+) -> Figure:
     """A grid of images uint8 (N, 1, H, W), ink dark on paper, row by row.
 
     titles   one line or more above each image, N in all
@@ -43,12 +46,11 @@ def digits(images: Tensor, titles: Sequence[str] | None = None, columns: int = 1
     cell     width of an image in inches
     """
     if titles is not None and len(titles) != len(images):
-        raise ValueError(f"expected a title for each image: {len(images)} images, {len(titles)} titles")
+        raise ValueError(f"expected {len(images)} titles, one an image; got {len(titles)}")
     rows = -(-len(images) // columns)
     lines = max(title.count("\n") + 1 for title in titles) if titles else 0
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * cell, rows * (cell + 0.17 * lines)), squeeze=False, layout="constrained"
-    )
+    size = (columns * cell, rows * (cell + 0.17 * lines))
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
     for number, image in enumerate(images):
@@ -58,32 +60,39 @@ def digits(images: Tensor, titles: Sequence[str] | None = None, columns: int = 1
     return figure
 
 
-def curves(axes: Axes, lines: dict[str, Sequence[float]], *, x: str, y: str, smooth: int = 1) -> None:
-    """Lines over 1, 2, 3, … with their names at a legend; smooth draws the mean of the last so many values instead.
+def curves(
+    axes: Axes, lines: dict[str, Sequence[float]], *, x: str, y: str, smooth: int = 1
+) -> None:
+    """Lines over 1, 2, 3, …, with a legend if there are several.
 
-    x, y  what the axes show, with the unit
+    x, y    what the axes show, with the unit
+    smooth  draw the mean of the last so many values in place of each
     """
     for name, values in lines.items():
         values = np.asarray(values, dtype=float)
         sums = np.cumsum(np.concatenate([[0.0], values]))
-        window = np.minimum(np.arange(1, len(values) + 1), smooth)
         last = np.arange(1, len(values) + 1)
-        axes.plot(
-            last, (sums[last] - sums[last - window]) / window, label=name, marker="o" if len(values) < 25 else None
-        )
+        window = np.minimum(last, smooth)
+        means = (sums[last] - sums[last - window]) / window
+        axes.plot(last, means, label=name, marker="o" if len(values) < 25 else None)
     axes.set(xlabel=x, ylabel=y)
     axes.grid(alpha=0.3)
     if len(lines) > 1:
         axes.legend(frameon=False)
 
 
-def bars(axes: Axes, groups: dict[str, Sequence[float]], names: Sequence[str], *, x: str, y: str) -> None:
-    """Bars for each name, side by side for several groups, each with its height (at most 3 digits) on top."""
+def bars(
+    axes: Axes, groups: dict[str, Sequence[float]], names: Sequence[str], *, x: str, y: str
+) -> None:
+    """A bar for each name, side by side for several groups, with its height written on top.
+
+    x, y  what the axes show, with the unit
+    """
     width = 0.8 / len(groups)
     for number, (group, heights) in enumerate(groups.items()):
         places = np.arange(len(names)) + (number - (len(groups) - 1) / 2) * width
         drawn = axes.bar(places, heights, width, label=group)
-        axes.bar_label(drawn, fmt="{:,.4g}", fontsize=8, padding=2)
+        axes.bar_label(drawn, fmt="{:,.6g}", fontsize=8, padding=2)
     axes.set_xticks(range(len(names)), names)
     axes.set(xlabel=x, ylabel=y)
     if len(groups) > 1:
@@ -91,9 +100,10 @@ def bars(axes: Axes, groups: dict[str, Sequence[float]], names: Sequence[str], *
 
 
 def numbers(axes: Axes, matrix: Tensor, form: str = "{:.0f}", cmap: str = "gray_r") -> None:
-    """A matrix (rows, columns) as coloured cells with a number in each, zero in the middle of a two-sided colour map.
+    """A matrix (rows, columns) as coloured cells with a number in each.
 
     form  how a number is written, as of str.format
+    cmap  matplotlib's name of the colours; with negative numbers, zero is in their middle
     """
     low, high = matrix.min().item(), matrix.max().item()
     if low < 0:
@@ -102,19 +112,20 @@ def numbers(axes: Axes, matrix: Tensor, form: str = "{:.0f}", cmap: str = "gray_
     for row, column in np.ndindex(*matrix.shape):
         value = matrix[row, column].item()
         red, green, blue, _ = image.cmap(image.norm(value))
-        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # brightness of ITU-R BT.601
-        axes.text(
-            column, row, form.format(value), ha="center", va="center", fontsize=7, color="white" if dark else "black"
-        )
+        brightness = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
+        color = "white" if brightness < 0.5 else "black"
+        text = form.format(value)
+        axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
     axes.set(xticks=[], yticks=[])
 
 
 def network(axes: Axes, model: nn.Module, input_shape: tuple[int, ...] = (1, 32, 32)) -> None:
     """A network as the stacks of what it computes, drawn from a pass through it, all to one scale.
 
-    A feature map is a square with the side it has; a stack has one square for each map; values without extent
-    (1×1 maps, vectors) stand as a column, one cell for each. Above each stack its size, maps@height×width as in
-    LeCun et al. 1998; below it the modules that make it, and their parameters.
+    A feature map is a square with the side it has, and a stack has a square for each map; values
+    without extent (1×1 maps, vectors) stand as a column as long as they are many. Above each stack
+    is its size, maps@height×width as in LeCun et al. 1998; below it the modules that make it, and
+    their parameters.
     """
     stages: list[tuple[tuple[int, ...], list[Layer]]] = [(input_shape, [])]
     for layer in layer_table(model, input_shape):
@@ -132,7 +143,8 @@ def network(axes: Axes, model: nn.Module, input_shape: tuple[int, ...] = (1, 32,
         pale = [0.85 + 0.15 * part for part in to_rgb(color)]
         for number in range(maps):
             corner = (left + number * shift, (extent - height) / 2 - number * shift)
-            axes.add_patch(Rectangle(corner, width, height, facecolor=pale, edgecolor=color, lw=0.8))
+            square = Rectangle(corner, width, height, facecolor=pale, edgecolor=color, lw=0.8)
+            axes.add_patch(square)
         top, centre = (height + extent) / 2, left + (width + extent) / 2
         size = f"{shape[0]}@{height}×{width}" if len(shape) == 3 else str(shape[0])
         axes.text(centre, top + 2, size, ha="center", va="bottom", fontsize=9)
@@ -140,8 +152,9 @@ def network(axes: Axes, model: nn.Module, input_shape: tuple[int, ...] = (1, 32,
         left += width + extent + gap
         labels.append((centre, color, layers))
     for centre, color, layers in labels:
-        cost = sum(layer.parameters for layer in layers)
-        text = "\n".join([f"{layer.kind} {layer.name}" for layer in layers] + [f"{cost:,}"] * (cost > 0)) or "input"
-        axes.text(centre, floor, text, ha="center", va="top", fontsize=8, color=color)
+        lines = [f"{layer.kind} {layer.name}" for layer in layers] or ["input"]
+        if cost := sum(layer.parameters for layer in layers):
+            lines.append(f"{cost:,}")
+        axes.text(centre, floor, "\n".join(lines), ha="center", va="top", fontsize=8, color=color)
     axes.set(xlim=(-3, left - gap + 9), ylim=(floor - 20, 9 - floor), aspect="equal")
     axes.axis("off")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm.auto import tqdm
 
@@ -17,15 +19,15 @@ from .evaluation import accuracy, predict
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train, as plain data. `dataclasses.replace(recipe, epochs=2)` changes one thing of it."""
+    """How to train, as plain data; `dataclasses.replace(recipe, epochs=2)` changes one thing."""
 
     epochs: int
     learning_rate: float = 1e-3  # of Adam; with a schedule, its peak
-    schedule: str = "constant"  # or "one_cycle": up over the first fifth of all steps, then down to nothing
+    schedule: str = "constant"  # or "one_cycle": up over a fifth of all steps, then down to nothing
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam
     label_smoothing: float = 0.0
     batch_size: int = 64
-    softmax: bool = False  # whether the network to train ends in a softmax: LeNet(softmax=recipe.softmax)
+    softmax: bool = False  # for a network that ends in one: LeNet(softmax=recipe.softmax)
 
 
 RECIPES = {
@@ -34,7 +36,13 @@ RECIPES = {
     # The same on logits.
     "logits": Recipe(epochs=10),
     # About as much in one epoch: a rate that rises high and falls to nothing.
-    "fast": Recipe(epochs=1, learning_rate=6e-3, schedule="one_cycle", betas=(0.8, 0.95), label_smoothing=0.05),
+    "fast": Recipe(
+        epochs=1,
+        learning_rate=6e-3,
+        schedule="one_cycle",
+        betas=(0.8, 0.95),
+        label_smoothing=0.05,
+    ),
 }
 
 
@@ -50,12 +58,13 @@ class History:
         names = list(self.epochs[0]) if self.epochs else []
         lines = ["  ".join(["epoch", *names])]
         for number, row in enumerate(self.epochs, start=1):
-            lines.append("  ".join([f"{number:>5}", *(f"{row[name]:>{len(name)}.4f}" for name in names)]))
+            cells = [f"{row[name]:>{len(name)}.4f}" for name in names]
+            lines.append("  ".join([f"{number:>5}", *cells]))
         return "\n".join(lines)
 
 
 def device() -> torch.device:
-    """Where to compute: $LENET_DEVICE ("cpu", "cuda", "mps", …) if set, else an accelerator, else the CPU."""
+    """Where to compute: $LENET_DEVICE ("cpu", "cuda", …), else an accelerator, else the CPU."""
     if name := os.environ.get("LENET_DEVICE"):
         return torch.device(name)
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
@@ -80,20 +89,24 @@ def fit(
     transform   images uint8 (B, 1, 32, 32) → inputs float32 of the same shape
     after_step  called with the model after each step
 
-    "train_loss" and "train_accuracy" of an epoch are taken while the weights change; the others after it. Raises
-    ValueError for a recipe that does not fit the model, FloatingPointError, before the step, for a loss that is
-    infinite or not a number. An interrupt (KeyboardInterrupt) passes through; the model has then learnt so far.
+    "train_loss" and "train_accuracy" of an epoch are taken while the weights change, the validation
+    figures after it. Raises ValueError for a recipe made for the other kind of network, and
+    FloatingPointError, before the step, for a loss that is infinite or not a number. An interrupt
+    (KeyboardInterrupt) passes through; model and history are then as far as they got.
     """
     if recipe.softmax != getattr(model, "softmax", False):
-        raise ValueError(f"the recipe is for LeNet(softmax={recipe.softmax}); the model does otherwise")
+        raise ValueError(f"expected LeNet(softmax={recipe.softmax}), which this recipe is for")
     history = History() if history is None else history
     torch.manual_seed(seed)
     where = device()
     model.to(where, memory_format=torch.channels_last)
     loader = DataLoader(TensorDataset(*train), batch_size=recipe.batch_size, shuffle=True)
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, betas=recipe.betas, fused=True)
-    schedule = make_schedule(optimizer, recipe, steps=recipe.epochs * len(loader))
-    with tqdm(total=recipe.epochs * len(loader), unit="step") as bar:
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=recipe.learning_rate, betas=recipe.betas, fused=True
+    )
+    steps = recipe.epochs * len(loader)
+    schedule = make_schedule(optimizer, recipe, steps)
+    with tqdm(total=steps, unit="step") as bar:
         for _ in range(recipe.epochs):
             model.train()
             loss_sum, correct = 0.0, 0
@@ -102,9 +115,7 @@ def fit(
                 outputs = model(inputs)
                 loss = F.cross_entropy(outputs, labels, label_smoothing=recipe.label_smoothing)
                 if not math.isfinite(loss.item()):
-                    raise FloatingPointError(
-                        f"the loss is {loss.item()}: try a smaller rate than {recipe.learning_rate}"
-                    )
+                    raise FloatingPointError(f"loss {loss.item()}: lower {recipe.learning_rate = }")
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -115,7 +126,8 @@ def fit(
                 loss_sum += loss.item() * len(labels)
                 correct += (outputs.argmax(1) == labels).sum().item()
                 bar.update()
-            row = {"train_loss": loss_sum / len(train.labels), "train_accuracy": correct / len(train.labels)}
+            size = len(train.labels)
+            row = {"train_loss": loss_sum / size, "train_accuracy": correct / size}
             if validation is not None:
                 outputs = predict(model, validation.images)
                 row["validation_loss"] = F.cross_entropy(outputs, validation.labels).item()
@@ -125,12 +137,21 @@ def fit(
     return history
 
 
-def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """The recipe's learning rate, step by step. One cycle: L. N. Smith, "Super-convergence", 2018."""
+def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
+    """The recipe's learning rate, step by step, as a scheduler of torch.
+
+    One cycle: L. N. Smith, N. Topin, "Super-convergence", 2018. Raises ValueError for a schedule
+    that is neither "constant" nor "one_cycle".
+    """
     if recipe.schedule == "constant":
-        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+        return ConstantLR(optimizer, factor=1.0)
     if recipe.schedule == "one_cycle":
-        return torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.learning_rate, steps, pct_start=0.2, anneal_strategy="linear", cycle_momentum=False
+        return OneCycleLR(
+            optimizer,
+            max_lr=recipe.learning_rate,
+            total_steps=steps,
+            pct_start=0.2,
+            anneal_strategy="linear",
+            cycle_momentum=False,
         )
     raise ValueError(f'schedule must be "constant" or "one_cycle", got {recipe.schedule!r}')

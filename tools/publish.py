@@ -1,9 +1,10 @@
-"""Publish under a GitHub address: write it into pyproject.toml, README.md, every badge and every setup cell.
+"""Publish under a GitHub address: write it into README.md, every badge and every setup cell.
 
     python tools/publish.py ada/mnist-lenet5
 
-Run it once in a fork, before pushing to https://github.com/ada/mnist-lenet5; Colab then finds the notebooks and
-lenet_utils there. The address in pyproject.toml is the one that counts; running it again with the same changes nothing.
+Run it once in a fork, before pushing to https://github.com/ada/mnist-lenet5; Colab then finds the
+notebooks and lenet_utils there. The address in pyproject.toml is the one that all others repeat.
+Running it again with the same address changes nothing.
 """
 
 import argparse
@@ -17,9 +18,10 @@ NAME = r"[A-Za-z0-9](?:[A-Za-z0-9]|-(?=[A-Za-z0-9])){0,38}/(?!\.{1,2}$)[\w.-]{1,
 
 def current() -> str:
     """The address in pyproject.toml, as OWNER/REPOSITORY."""
-    found = re.search(r'^Repository = "https://github\.com/([^/"]+/[^/"]+)"$', PYPROJECT.read_text("utf-8"), re.MULTILINE)
+    line = re.compile(r'^Repository = "https://github\.com/([^/"]+/[^/"]+)"$', re.MULTILINE)
+    found = line.search(PYPROJECT.read_text("utf-8"))
     if found is None:
-        raise SystemExit(f'{PYPROJECT.name} has no line: Repository = "https://github.com/OWNER/REPOSITORY"')
+        raise SystemExit('pyproject.toml lacks Repository = "https://github.com/OWNER/NAME"')
     return found[1]
 
 
@@ -37,13 +39,16 @@ def publish(new: str) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("address", help="OWNER/REPOSITORY, as in github.com/OWNER/REPOSITORY")
     address = parser.parse_args().address
     if not re.fullmatch(NAME, address, re.ASCII) or address.endswith(".git"):
-        parser.error(f"expected OWNER/REPOSITORY, such as ada/mnist-lenet5; got {address!r}. Nothing was changed.")
-    changed = publish(address)
-    print("\n".join(["Changed:", *changed]) if changed else f"Already published under {address}: nothing to change.")
+        parser.error(
+            f"expected OWNER/REPOSITORY, such as ada/mnist-lenet5; got {address!r}: nothing changed"
+        )
+    print("\n".join(publish(address)) or f"Already published under {address}: nothing to change.")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """Record the notebooks: run them, store their outputs, and write pictures/ from these.
 
-    python tools/record.py                                 all chapters and solutions
-    python tools/record.py notebooks/02_architecture.ipynb     one of them, or several
+    python tools/record.py                                  all chapters and solutions
+    python tools/record.py notebooks/02_architecture.ipynb  one of them, or several
 
-Runs each notebook from top to bottom in a kernel of this Python, on the CPU, and replaces its file only if every cell
-succeeded. Outputs of widgets (progress bars) are left out. A cell with "picture": "name.png" in its metadata has its
-figure written to pictures/name.png. In the same environment, recording again changes only the outputs of cells
-tagged nbval-ignore-output.
+Runs each notebook from top to bottom in a kernel of this Python, on the CPU, and replaces its file
+only if every cell succeeded. Outputs of widgets (progress bars) are left out. A cell with
+"picture": "name.png" in its metadata has its figure written to pictures/name.png. In the same
+environment, recording again changes only the outputs of cells tagged nbval-ignore-output.
 """
 
 import argparse
@@ -60,15 +60,21 @@ def is_widget(output: dict) -> bool:
 
 def png(cell: dict) -> bytes:
     """The one figure among a cell's outputs, as the bytes of a PNG file."""
-    images = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
+    images = [
+        output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})
+    ]
     if len(images) != 1:
-        raise SystemExit(f"a cell with a picture must show one figure; this one shows {len(images)}:\n{cell.source}")
+        raise SystemExit(f"expected one figure for a picture, got {len(images)} from {cell.source}")
     return base64.b64decode(images[0])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("notebook", nargs="*", type=Path, help="notebooks to record; all if none is named")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "notebook", nargs="*", type=Path, help="notebooks to record; all if none is named"
+    )
     paths = parser.parse_args().notebook or all_notebooks()
     if missing := [str(path) for path in paths if not path.is_file()]:
         parser.error(f"no such notebook: {', '.join(missing)}")
@@ -77,7 +83,9 @@ def main() -> None:
         try:
             print(f"{path.name}: {record(path.resolve()):.0f} s", flush=True)
         except CellExecutionError as error:
-            raise SystemExit(f"{path.name}: a cell failed, the file is as it was.\n{error}") from None
+            raise SystemExit(
+                f"{path.name}: a cell failed, the file is as it was.\n{error}"
+            ) from None
 
 
 if __name__ == "__main__":
