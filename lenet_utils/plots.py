@@ -3,7 +3,7 @@
 Each draws on the Axes it is given, so that a chapter can place several side by side; `digits` makes
 a figure of its own. `show` puts a figure into the notebook. Importing this module sets matplotlib's
 colours to ones that colour-blind readers can tell apart (Okabe and Ito, "Color universal design",
-2008) and takes two sides off the frames.
+2008).
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,8 @@ from torch import Tensor, nn
 from .models import Layer, layer_table
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#707070"
-plt.rcParams.update(
-    {
-        "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, PURPLE, GREY]),
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "figure.dpi": 100,
-    }
-)
+plt.rcParams["axes.prop_cycle"] = plt.cycler(color=[BLUE, ORANGE, GREEN, PURPLE, GREY])
+plt.rcParams["figure.dpi"] = 100
 
 
 def show(figure: Figure, alt: str) -> None:
@@ -76,6 +70,7 @@ def curves(
         means = (sums[last] - sums[last - window]) / window
         axes.plot(last, means, label=name, marker="o" if len(values) < 25 else None)
     axes.set(xlabel=x, ylabel=y)
+    axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     if len(lines) > 1:
         axes.legend(frameon=False)
@@ -95,6 +90,7 @@ def bars(
         axes.bar_label(drawn, fmt="{:,.6g}", fontsize=8, padding=2)
     axes.set_xticks(range(len(names)), names)
     axes.set(xlabel=x, ylabel=y)
+    axes.spines[["top", "right"]].set_visible(False)
     if len(groups) > 1:
         axes.legend(frameon=False)
 
@@ -110,7 +106,7 @@ def numbers(axes: Axes, matrix: Tensor, form: str = "{:.0f}", cmap: str = "gray_
         low, high = -max(-low, high), max(-low, high)
     image = axes.imshow(matrix, cmap=cmap, vmin=low, vmax=high)
     for row, column in np.ndindex(*matrix.shape):
-        value = matrix[row, column].item()
+        value = matrix[row, column].item() + 0.0  # -0.0 becomes 0.0
         red, green, blue, _ = image.cmap(image.norm(value))
         brightness = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
         color = "white" if brightness < 0.5 else "black"
@@ -119,13 +115,19 @@ def numbers(axes: Axes, matrix: Tensor, form: str = "{:.0f}", cmap: str = "gray_
     axes.set(xticks=[], yticks=[])
 
 
-def network(axes: Axes, model: nn.Module, input_shape: tuple[int, ...] = (1, 32, 32)) -> None:
+def network(
+    axes: Axes,
+    model: nn.Module,
+    input_shape: tuple[int, ...] = (1, 32, 32),
+    *,
+    costs: bool = True,
+) -> None:
     """A network as the stacks of what it computes, drawn from a pass through it, all to one scale.
 
     A feature map is a square with the side it has, and a stack has a square for each map; values
     without extent (1×1 maps, vectors) stand as a column as long as they are many. Above each stack
     is its size, maps@height×width as in LeCun et al. 1998; below it the modules that make it, and
-    their parameters.
+    with costs=True their parameters.
     """
     stages: list[tuple[tuple[int, ...], list[Layer]]] = [(input_shape, [])]
     for layer in layer_table(model, input_shape):
@@ -149,11 +151,12 @@ def network(axes: Axes, model: nn.Module, input_shape: tuple[int, ...] = (1, 32,
         size = f"{shape[0]}@{height}×{width}" if len(shape) == 3 else str(shape[0])
         axes.text(centre, top + 2, size, ha="center", va="bottom", fontsize=9)
         floor = min(floor, -top - 4)
-        left += width + extent + gap
+        left += width + extent + (gap if len(shape) == 3 else 1.3 * gap)
         labels.append((centre, color, layers))
     for centre, color, layers in labels:
         lines = [f"{layer.kind} {layer.name}" for layer in layers] or ["input"]
-        if cost := sum(layer.parameters for layer in layers):
+        cost = sum(layer.parameters for layer in layers)
+        if costs and cost:
             lines.append(f"{cost:,}")
         axes.text(centre, floor, "\n".join(lines), ha="center", va="top", fontsize=8, color=color)
     axes.set(xlim=(-3, left - gap + 9), ylim=(floor - 20, 9 - floor), aspect="equal")
