@@ -9,7 +9,6 @@ import functools
 import gzip
 import hashlib
 import os
-import shutil
 import uuid
 import zlib
 from pathlib import Path
@@ -111,6 +110,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("LENET_DATA") or Path.home() / ".cache" / "lenet_utils")
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, or replace it; under its name there is never only a part of the content."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
 @functools.cache
 def _mnist(train: bool, size: int) -> tuple[Tensor, Tensor]:
     """Images uint8 (N, 1, size, size) and labels int64 (N,), kept in memory: hand out copies."""
@@ -138,28 +148,25 @@ def _unpack(archive: Path, md5: str, folder: Path) -> None:
             "Restore it (git checkout -- lenet_utils/mnist) or install lenet_utils again."
         )
     target = folder / archive.stem
-    if target.exists() and _is_whole(target, content):
+    if _is_whole(target, content):
         return
-    temporary = folder / f"{target.name}.{uuid.uuid4().hex}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with gzip.open(archive) as source, temporary.open("wb") as file:
-            shutil.copyfileobj(source, file)
-        temporary.replace(target)
+        write_whole(target, gzip.decompress(content))
     except OSError as error:
         # On Windows a file that another process reads cannot be replaced; then it is there.
-        if not (target.exists() and _is_whole(target, content)):
+        if not _is_whole(target, content):
             raise RuntimeError(
                 f"cannot unpack MNIST into {folder} ({error.strerror or error}): set "
                 "the environment variable LENET_DATA to a folder you may write to, with 60 MB free."
             ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _is_whole(file: Path, archive: bytes) -> bool:
-    """Whether a file has the checksum and length at the end of its gzip archive (RFC 1952)."""
-    content = file.read_bytes()
+    """Whether a file can be read and has the checksum and length at its gzip archive's end."""
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return False
     checksum, length = zlib.crc32(content), len(content)
     return checksum.to_bytes(4, "little") + length.to_bytes(4, "little") == archive[-8:]

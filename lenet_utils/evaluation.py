@@ -1,8 +1,10 @@
-"""Predictions, accuracy and how sure one can be of it."""
+"""Predictions, accuracy and how sure one can be of it, calibration."""
 
 from statistics import NormalDist
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import data
@@ -35,7 +37,7 @@ def accuracy(predicted: Tensor, labels: Tensor) -> float:
             "expected as many predicted classes as labels, at least one; got "
             f"{tuple(predicted.shape)} and {tuple(labels.shape)}: logits.argmax(1) makes classes"
         )
-    return (predicted.cpu() == labels.cpu()).float().mean().item()
+    return (predicted.cpu() == labels.cpu()).sum().item() / len(labels)
 
 
 def interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -50,4 +52,59 @@ def interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float,
     share = correct / total
     centre = share + z * z / (2 * total)
     half = z * (share * (1 - share) / total + z * z / (4 * total * total)) ** 0.5
-    return (centre - half) / (1 + z * z / total), (centre + half) / (1 + z * z / total)
+    low, high = (centre - half) / (1 + z * z / total), (centre + half) / (1 + z * z / total)
+    return max(low, 0.0), min(high, 1.0)  # for none and for all, rounding may step outside
+
+
+class Bin(NamedTuple):
+    """Predictions of about the same confidence."""
+
+    confidence: float  # their mean
+    accuracy: float
+    count: int
+
+
+def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> list[Bin]:
+    """Predictions by confidence, in bins of equal width between 0 and 1; empty bins are left out.
+
+    probabilities float32 (N, C), of which the largest in a row is its confidence; labels (N,)
+    """
+    confidence, predicted = probabilities.max(dim=1)
+    right = (predicted == labels).float()
+    number = (
+        (confidence * bins).ceil().clamp(1, bins)
+    )  # bins are closed above: 0.2 is in (0.1, 0.2]
+    return [
+        Bin(confidence[inside].mean().item(), right[inside].mean().item(), int(inside.sum()))
+        for inside in (number == n for n in range(1, bins + 1))
+        if inside.any()
+    ]
+
+
+def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
+    """Expected calibration error: by how much confidence and accuracy differ, averaged over all.
+
+    M. P. Naeini, G. F. Cooper, M. Hauskrecht, "Obtaining well calibrated probabilities using
+    Bayesian binning", AAAI 2015. Shapes as of `reliability`.
+    """
+    table = reliability(probabilities, labels, bins)
+    return sum(row.count * abs(row.accuracy - row.confidence) for row in table) / len(labels)
+
+
+def temperature(logits: Tensor, labels: Tensor) -> float:
+    """The number by which to divide logits (N, C) so that their cross-entropy is smallest.
+
+    Fit it on validation images. C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of
+    modern neural networks", ICML 2017.
+    """
+    logits, inverse = logits.double(), torch.ones(1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([inverse], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(inverse * logits, labels)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return 1 / inverse.item()

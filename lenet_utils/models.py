@@ -99,7 +99,7 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...] = (1, 32, 32)) ->
         kind = type(module).__name__
         layers.append(Layer(name, kind, before, after, formula, parameters, macs, field, jump))
 
-    handles = []
+    handles, was_training = [], model.training
     for path, module in model.named_modules():
         depth = path.count(".") + 1 if path else 0
         numbers[depth] = numbers.get(depth, 0) + 1
@@ -108,10 +108,12 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...] = (1, 32, 32)) ->
             hook = functools.partial(record, name)
             handles.append(module.register_forward_hook(hook))
     try:
+        model.eval()  # without drawing random numbers (dropout), without learning (batch norm)
         with torch.no_grad():
             weight = next(model.parameters(), torch.zeros(0))
             model(torch.zeros(1, *input_shape, dtype=weight.dtype, device=weight.device))
     finally:
+        model.train(was_training)
         for handle in handles:
             handle.remove()
     return layers

@@ -1,9 +1,13 @@
-"""How a network learns: device, recipes and the training loop."""
+"""How a network learns: device, recipes, the training loop, and what is kept of it in a file."""
 
+import io
 import math
 import os
+import pickle
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +17,11 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm.auto import tqdm
 
-from .data import Digits, to_input
+from .data import Digits, to_input, write_whole
 from .evaluation import accuracy, predict
+from .models import LeNet
+
+PRETRAINED = Path(__file__).with_name("weights") / "lenet.pt"  # recorded by tools/pretrain.py
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ def fit(
     with tqdm(total=steps, unit="step") as bar:
         for _ in range(recipe.epochs):
             model.train()
-            loss_sum, correct = 0.0, 0
+            loss_sum, correct, size = 0.0, 0, len(train.labels)
             for images, labels in loader:
                 inputs, labels = transform(images.to(where)), labels.to(where)
                 outputs = model(inputs)
@@ -126,7 +133,6 @@ def fit(
                 loss_sum += loss.item() * len(labels)
                 correct += (outputs.argmax(1) == labels).sum().item()
                 bar.update()
-            size = len(train.labels)
             row = {"train_loss": loss_sum / size, "train_accuracy": correct / size}
             if validation is not None:
                 outputs = predict(model, validation.images)
@@ -155,3 +161,45 @@ def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRSchedul
             cycle_momentum=False,
         )
     raise ValueError(f'schedule must be "constant" or "one_cycle", got {recipe.schedule!r}')
+
+
+class Trained(NamedTuple):
+    """A trained network, and how it came about."""
+
+    model: LeNet
+    recipe: Recipe
+    seed: int
+    history: History
+
+
+def save(trained: Trained, path: str | Path) -> None:
+    """Write a trained network to a file, whole or not at all."""
+    content = {
+        "weights": {name: tensor.cpu() for name, tensor in trained.model.state_dict().items()},
+        "recipe": asdict(trained.recipe),
+        "seed": trained.seed,
+        "losses": torch.tensor(trained.history.losses),
+        "epochs": trained.history.epochs,
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_whole(Path(path), buffer.getvalue())
+
+
+def load(path: str | Path = PRETRAINED) -> Trained:
+    """Read a file that `save` wrote; without a path, the network that ships with this package.
+
+    Executes nothing that the file may contain. Raises FileNotFoundError, or ValueError for a file
+    that is damaged, is something else, or holds weights of another network.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        recipe = Recipe(**content["recipe"])
+        model = LeNet(softmax=recipe.softmax)
+        model.load_state_dict(content["weights"])
+        history = History(content["losses"].tolist(), content["epochs"])
+        return Trained(model.eval(), recipe, content["seed"], history)
+    except (RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path} is damaged, or is not a LeNet written by training.save: save it again"
+        ) from error
