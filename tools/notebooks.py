@@ -4,6 +4,8 @@ from pathlib import Path
 
 import nbformat
 
+from lenet_utils.data import write_whole
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 PICTURES = ROOT / "pictures"
@@ -21,14 +23,4 @@ def read(path: Path) -> nbformat.NotebookNode:
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:
     """Write a notebook whole or not at all, with line ends lf on every system."""
     nbformat.validate(notebook)
-    write_text(nbformat.writes(notebook).rstrip("\n") + "\n", path)
-
-
-def write_text(text: str, path: Path) -> None:
-    write_bytes(text.encode(), path)
-
-
-def write_bytes(content: bytes, path: Path) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    write_whole(path, (nbformat.writes(notebook).rstrip("\n") + "\n").encode())

@@ -10,7 +10,8 @@ Running it again with the same address changes nothing.
 import argparse
 import re
 
-from notebooks import ROOT, all_notebooks, write_text
+from lenet_utils.data import write_whole
+from notebooks import ROOT, all_notebooks
 
 PYPROJECT = ROOT / "pyproject.toml"
 NAME = r"[A-Za-z0-9](?:[A-Za-z0-9]|-(?=[A-Za-z0-9])){0,38}/(?!\.{1,2}$)[\w.-]{1,100}"
@@ -33,7 +34,7 @@ def publish(new: str) -> list[str]:
         before = path.read_text("utf-8")
         after = place.sub(rf"\g<1>{new}", before)
         if after != before:
-            write_text(after, path)
+            write_whole(path, after.encode())
             changed.append(str(path.relative_to(ROOT)))
     return changed
 

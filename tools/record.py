@@ -18,7 +18,8 @@ from pathlib import Path
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from notebooks import PICTURES, all_notebooks, read, write, write_bytes
+from lenet_utils.data import write_whole
+from notebooks import PICTURES, all_notebooks, read, write
 
 KEPT_METADATA = {"tags", "picture"}
 
@@ -50,7 +51,7 @@ def record(path: Path) -> float:
     write(notebook, path)
     for cell in notebook.cells:
         if "picture" in cell.metadata:
-            write_bytes(png(cell), PICTURES / cell.metadata["picture"])
+            write_whole(PICTURES / cell.metadata["picture"], png(cell))
     return seconds
 
 
