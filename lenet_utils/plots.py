@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from .models import Layer, layer_table
@@ -70,6 +71,7 @@ def curves(
         means = (sums[last] - sums[last - window]) / window
         axes.plot(last, means, label=name, marker="o" if len(values) < 25 else None)
     axes.set(xlabel=x, ylabel=y)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     if len(lines) > 1:

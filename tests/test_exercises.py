@@ -16,7 +16,20 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from notebooks import NOTEBOOKS, read
 
 # A typical wrong answer to each exercise of each chapter: what its answer cell then says.
-WRONG = {}
+WRONG = {
+    "02_architecture": {
+        1: "answer_1 = (6, 24, 24)",
+        2: "def answer_2(images):\n    return images[:, :, ::2, ::2]",
+        3: "answer_3 = nn.Sequential(nn.Conv2d(6, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3))",
+        4: "def answer_4(logits):\n    return logits.exp().sum(-1).log()",
+    },
+    "03_training": {
+        1: "answer_1 = math.log(100)",
+        2: "def answer_2(logits, labels, smoothing):\n    return F.cross_entropy(logits, labels)",
+        3: "def answer_3(step, steps):\n    return 1 - step / steps",
+        4: "answer_4 = 0.975",
+    },
+}
 
 
 class Exercise(NamedTuple):

@@ -50,7 +50,7 @@ def our_epoch(train: data.Digits) -> None:
 
 
 def usual_epoch(workers: int) -> None:
-    """The same network and arithmetic as most tutorials write it: PIL images, resized one by one."""
+    """The same network and arithmetic, over PIL images that are resized one by one."""
     transform = v2.Compose([v2.Resize(32), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
     images = torchvision.datasets.MNIST(data.cache_folder(), train=True, transform=transform)
     model = LeNet(softmax=True)
