@@ -49,9 +49,19 @@ def test_stored_outputs_are_compared(tmp_path):
     assert failing(tmp_path) == {"changed", "misspelt", "raising"}
 
 
+# After a cell that takes too long nbval expects the later ones to fail, and calls that success.
+
+
 def test_training_that_takes_too_long(tmp_path):
-    # nbval interrupts it and expects all later cells to fail, which must not look like success.
+    # fit passes the interrupt on, so the cell itself fails, whatever the later ones do.
     ignored = {"tags": ["nbval-ignore-output"]}
-    cells = [code(IMPORT), code(TRAIN, metadata=ignored), code("print(2 + 2)", "4\n")]
-    write(tmp_path, "long", *cells)
-    assert failing(tmp_path, timeout=8) == {"long"}
+    cells = [code(IMPORT), code(TRAIN, metadata=ignored), code("print(2 + 2)", "5\n")]
+    write(tmp_path, "training", *cells)
+    assert failing(tmp_path, timeout=8) == {"training"}
+
+
+def test_a_cell_that_takes_too_long_and_hides_it(tmp_path):
+    # Its later cells succeed where they were expected to fail: xfail_strict makes that a failure.
+    hiding = "try:\n    while True:\n        pass\nexcept KeyboardInterrupt:\n    pass"
+    write(tmp_path, "hiding", code(hiding), code("print(2 + 2)", "4\n"))
+    assert failing(tmp_path, timeout=2) == {"hiding"}
