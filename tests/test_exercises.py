@@ -17,6 +17,12 @@ from notebooks import NOTEBOOKS, read
 
 # A typical wrong answer to each exercise of each chapter: what its answer cell then says.
 WRONG = {
+    "01_data_exploration": {
+        1: "answer_1 = 0.1307",
+        2: "def answer_2(images, pixels):\n    return torch.roll(images, pixels, dims=3)",
+        3: "answer_3 = {3, 8}",
+        4: "answer_4 = 50",
+    },
     "02_architecture": {
         1: "answer_1 = (6, 24, 24)",
         2: "def answer_2(images):\n    return images[:, :, ::2, ::2]",
