@@ -71,9 +71,8 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> list[B
     """
     confidence, predicted = probabilities.max(dim=1)
     right = (predicted == labels).float()
-    number = (
-        (confidence * bins).ceil().clamp(1, bins)
-    )  # bins are closed above: 0.2 is in (0.1, 0.2]
+    # Bins are closed above: with ten, 0.2 is in the one from 0.1 to 0.2.
+    number = (confidence * bins).ceil().clamp(1, bins)
     return [
         Bin(confidence[inside].mean().item(), right[inside].mean().item(), int(inside.sum()))
         for inside in (number == n for n in range(1, bins + 1))

@@ -49,7 +49,7 @@ def digits(
     for axis in axes.flat:
         axis.axis("off")
     for number, image in enumerate(images):
-        axes.flat[number].imshow(image[0], cmap="gray_r", vmin=0, vmax=255)
+        axes.flat[number].imshow(image[0].numpy(), cmap="gray_r", vmin=0, vmax=255)
         if titles:
             axes.flat[number].set_title(titles[number], fontsize=9)
     return figure
@@ -106,7 +106,7 @@ def numbers(axes: Axes, matrix: Tensor, form: str = "{:.0f}", cmap: str = "gray_
     low, high = matrix.min().item(), matrix.max().item()
     if low < 0:
         low, high = -max(-low, high), max(-low, high)
-    image = axes.imshow(matrix, cmap=cmap, vmin=low, vmax=high)
+    image = axes.imshow(matrix.numpy(), cmap=cmap, vmin=low, vmax=high)
     for row, column in np.ndindex(*matrix.shape):
         value = matrix[row, column].item() + 0.0  # -0.0 becomes 0.0
         red, green, blue, _ = image.cmap(image.norm(value))

@@ -48,10 +48,11 @@ def record(path: Path) -> float:
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},
     }
+    cells = [cell for cell in notebook.cells if "picture" in cell.metadata]
+    pictures = {PICTURES / cell.metadata["picture"]: png(cell) for cell in cells}
     write(notebook, path)
-    for cell in notebook.cells:
-        if "picture" in cell.metadata:
-            write_whole(PICTURES / cell.metadata["picture"], png(cell))
+    for picture, content in pictures.items():
+        write_whole(picture, content)
     return seconds
 
 
