@@ -94,14 +94,14 @@ def mean_std(size: int = 32) -> tuple[float, float]:
 
 
 def to_input(images: Tensor) -> Tensor:
-    """What a network reads: pixels uint8 (N, 1, S, S) → float32 (N, 1, S, S).
+    """What a network reads: pixels uint8 (N, 1, S, W) → float32 (N, 1, S, W).
 
-    Over the training set the result has mean 0 and standard deviation 1. Raises TypeError unless
-    the images are uint8: scaled twice, they would be nearly constant.
+    Over the training set at size S the result has mean 0 and standard deviation 1. Raises TypeError
+    unless the images are uint8: scaled twice, they would be nearly constant.
     """
     if images.dtype != torch.uint8:
         raise TypeError(f"expected pixels as torch.uint8, got {images.dtype}: pass them as loaded")
-    mean, std = mean_std(images.shape[-1])
+    mean, std = mean_std(images.shape[-2])
     return (images.float() / 255 - mean) / std
 
 

@@ -37,12 +37,14 @@ def check(claim: str, value: Any, comparison: str, bound: Any) -> None:
 def exercise(number: int, answer: Any, is_right: Callable[[Any], bool], hint: str) -> None:
     """Print whether an answer is open (still `...`), right (✓) or not yet (✗, with the hint).
 
-    An answer of the wrong kind, which makes `is_right` raise, is not yet right either.
+    The answer may be a function of no arguments that gives it, such as lambda: answer_2(sample). An
+    answer that raises, or makes `is_right` raise, is not yet right either.
     """
-    if answer is ...:
-        print(f"Exercise {number} is open: put your answer in place of the ..., run both cells.")
-        return
     try:
+        answer = answer() if inspect.isfunction(answer) else answer
+        if answer is ...:
+            print(f"Exercise {number} is open: put your answer in place of ..., run both cells.")
+            return
         right = bool(is_right(answer))
     except Exception as error:
         right, hint = False, f"{hint} (Checking your answer raised {type(error).__name__}: {error})"
