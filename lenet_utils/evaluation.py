@@ -11,7 +11,7 @@ from . import data
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, batch_size: int = 500) -> Tensor:
+def predict(model: nn.Module, images: Tensor, batch_size: int = 250) -> Tensor:
     """The model's outputs for images uint8 (N, 1, 32, 32): float32 (N, 10), on the CPU.
 
     These are logits, or probabilities where the model ends in a softmax. The model runs in

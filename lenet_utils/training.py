@@ -197,7 +197,7 @@ def load(path: str | Path = PRETRAINED) -> Trained:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         recipe = Recipe(**content["recipe"])
-        model = LeNet(softmax=recipe.softmax)
+        model = LeNet(softmax=recipe.softmax).to(memory_format=torch.channels_last)
         model.load_state_dict(content["weights"])
         history = History(content["losses"].tolist(), content["epochs"])
         return Trained(model.eval(), recipe, content["seed"], history)

@@ -255,6 +255,12 @@ def test_input_of_the_training_set_has_mean_0_and_std_1(size):
     assert (square - mean**2).item() == pytest.approx(1, abs=1e-6)
 
 
+def test_wider_images_are_normalised_as_those_of_their_height():
+    wide = data.load("test").images[:4].reshape(1, 2, 64, 32).reshape(2, 1, 32, 64)
+    mean, std = data.mean_std(32)
+    torch.testing.assert_close(data.to_input(wide), (wide.float() / 255 - mean) / std)
+
+
 def test_input_from_scaled_pixels_is_refused():
     with pytest.raises(TypeError, match="torch.uint8, got torch.float32: pass them as loaded"):
         data.to_input(torch.zeros(1, 1, 32, 32))

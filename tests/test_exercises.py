@@ -29,6 +29,16 @@ WRONG = {
         3: "answer_3 = nn.Sequential(nn.Conv2d(6, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3))",
         4: "def answer_4(logits):\n    return logits.exp().sum(-1).log()",
     },
+    "04_evaluation": {
+        1: "answer_1 = (1.0, 0.1135)",
+        2: "answer_2 = 20",
+        3: (
+            "def answer_3(confidence, wrong, target):\n"
+            "    left = wrong.float().flip(0).cumsum(0).flip(0)\n"
+            "    return int((left / torch.arange(len(wrong), 0, -1) <= target).nonzero()[0])"
+        ),
+        4: "answer_4 = {0, 1, 6, 8}",
+    },
     "03_training": {
         1: "answer_1 = math.log(100)",
         2: "def answer_2(logits, labels, smoothing):\n    return F.cross_entropy(logits, labels)",

@@ -95,7 +95,7 @@ def answered(capsys, answer, is_right):
 
 def test_open_until_there_is_an_answer(capsys):
     output = answered(capsys, ..., lambda answer: True)
-    assert output == "Exercise 3 is open: put your answer in place of the ..., run both cells.\n"
+    assert output == "Exercise 3 is open: put your answer in place of ..., run both cells.\n"
 
 
 def test_right_answer(capsys):
@@ -118,6 +118,19 @@ def test_an_answer_of_the_wrong_kind_is_not_right_yet(capsys):
     assert output.startswith(
         "✗ Exercise 3: not yet. Count again. (Checking your answer raised Type"
     )
+
+
+def test_an_answer_may_be_computed_by_a_function(capsys):
+    assert answered(capsys, lambda: ..., lambda answer: True).startswith("Exercise 3 is open")
+    assert answered(capsys, lambda: 12, lambda answer: answer == 12)[0] == "✓"
+    assert answered(capsys, lambda: 11, lambda answer: answer == 12)[0] == "✗"
+    output = answered(capsys, lambda: 1 / 0, lambda answer: True)
+    assert output.startswith("✗ Exercise 3: not yet. Count again. (Checking your answer raised Ze")
+
+
+def test_a_module_is_an_answer_not_a_function(capsys):
+    module = torch.nn.Linear(2, 3)
+    assert answered(capsys, module, lambda answer: answer.out_features == 3)[0] == "✓"
 
 
 def test_an_interrupt_is_no_answer():

