@@ -119,7 +119,7 @@ def test_benchmark_file_is_complete():
 def test_benchmark_meets_its_targets():
     results = stored()
     assert benchmark.speed_up(results) >= 1.6
-    assert results["memory_mb"] < 1200
+    assert results["memory_mb"] < 1000
     assert statistics.median(results["recipes"]["fast"]["seconds"]) < 10
 
 
