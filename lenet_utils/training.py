@@ -89,6 +89,7 @@ def fit(
     seed: int = 0,
     transform: Callable[[Tensor], Tensor] = to_input,
     after_step: Callable[[nn.Module], None] | None = None,
+    progress: bool = True,
 ) -> History:
     """Train the model in place, on `device()`, and return what happened.
 
@@ -97,6 +98,7 @@ def fit(
     seed        decides the order of the images, and whatever else is drawn while training
     transform   images uint8 (B, 1, 32, 32) → inputs float32 of the same shape
     after_step  called with the model after each step
+    progress    whether to draw a bar
 
     "train_loss" and "train_accuracy" of an epoch are taken while the weights change, the validation
     figures after it. Raises ValueError for a recipe made for the other kind of network, and
@@ -115,7 +117,7 @@ def fit(
     )
     steps = recipe.epochs * len(loader)
     schedule = make_schedule(optimizer, recipe, steps)
-    with tqdm(total=steps, unit="step") as bar:
+    with tqdm(total=steps, unit="step", disable=not progress) as bar:
         for _ in range(recipe.epochs):
             model.train()
             loss_sum, correct, size = 0.0, 0, len(train.labels)

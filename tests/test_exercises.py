@@ -315,5 +315,5 @@ def test_a_checker_that_raises_refuses_nothing(solution, tmp_path):
 
 
 def test_a_checker_that_cannot_fail(solution, tmp_path):
-    solution.cells[6].source = "exercise(2, answer_2, lambda answer: True, hint='')"
+    solution.cells[6].source = "exercise(2, answer_2(3), lambda answer: True, hint='')"
     assert not_refused(solution, REFUSED, tmp_path) == [2]
