@@ -184,6 +184,14 @@ def file(tmp_path, monkeypatch):
     return path
 
 
+def test_a_bar_in_a_compared_cell_is_left_for_the_lint_to_find(file, monkeypatch):
+    notebook = notebooks.read(file)
+    notebook.cells[1].metadata.pop("tags")
+    notebooks.write(notebook, file)
+    run(monkeypatch, record, file)
+    assert "widget" in file.read_text("utf-8")
+
+
 def test_record(file, monkeypatch, capsys):
     run(monkeypatch, record, file)
     assert capsys.readouterr().out.startswith("small.ipynb: ")

@@ -4,9 +4,10 @@
     python tools/record.py notebooks/02_architecture.ipynb  one of them, or several
 
 Runs each notebook from top to bottom in a kernel of this Python, on the CPU, and replaces its file
-only if every cell succeeded. Outputs of widgets (progress bars) are left out. A cell with
-"picture": "name.png" in its metadata has its figure written to pictures/name.png. In the same
-environment, recording again changes only the outputs of cells tagged nbval-ignore-output.
+only if every cell succeeded. Widgets (progress bars) are left out of cells that are not compared; in
+others the lint finds them. A cell with "picture": "name.png" in its metadata has its figure written
+to pictures/name.png. In the same environment, recording again changes only the outputs of cells
+tagged nbval-ignore-output.
 """
 
 import argparse
@@ -42,7 +43,7 @@ def record(path: Path) -> float:
     client.execute()
     seconds = time.perf_counter() - start
     for cell in notebook.cells:
-        if cell.cell_type == "code":
+        if "nbval-ignore-output" in cell.metadata.get("tags", []):
             cell.outputs = [output for output in cell.outputs if not is_widget(output)]
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
