@@ -4,10 +4,10 @@
     python tools/record.py notebooks/02_architecture.ipynb  one of them, or several
 
 Runs each notebook from top to bottom in a kernel of this Python, on the CPU, and replaces its file
-only if every cell succeeded. Widgets (progress bars) are left out of cells that are not compared; in
-others the lint finds them. A cell with "picture": "name.png" in its metadata has its figure written
-to pictures/name.png. In the same environment, recording again changes only the outputs of cells
-tagged nbval-ignore-output.
+only if every cell succeeded. Widgets (progress bars) are left out of cells that are not compared;
+in others the lint finds them. A cell with "picture": "name.png" in its metadata has its figure
+written to pictures/name.png. In the same environment, recording again changes only the outputs of
+cells tagged nbval-ignore-output.
 """
 
 import argparse
