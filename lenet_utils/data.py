@@ -4,23 +4,21 @@ Pixels stay uint8, 0 (paper) to 255 (ink), until a batch is made; `to_input` the
 what a network reads.
 """
 
-import contextlib
-import functools
 import gzip
 import hashlib
-import os
-import uuid
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.datasets import MNIST
-from torchvision.transforms.v2 import functional as transforms
 
 ARCHIVES = Path(__file__).with_name("mnist")
-SUBSETS = ("full", "train", "validation", "test")
+SUBSETS = ("train", "validation", "train+validation", "test")
+# Of the pixels of the 60,000 training images, resized to 32×32: `mean_std` gives these two.
+MEAN, STD = 0.1309002547998366, 0.28928823901803874
 
 
 class Digits(NamedTuple):
@@ -35,36 +33,38 @@ class Digits(NamedTuple):
 
 
 def load(subset: str, size: int = 32) -> Digits:
-    """One of the sets of MNIST, as tensors of your own: changing them changes no later `load`.
+    """One of the sets of MNIST.
 
-    subset  "full": the 60,000 training images, in their official order;
-            "train" and "validation": a fixed split of these into 55,000 and 5,000, both with
-            the classes in the same proportions;
+    subset  "train" and "validation": 55,000 and 5,000 images, a fixed split of MNIST's training
+            images that has the classes in the same proportions in both;
+            "train+validation": all these 60,000, in their official order;
             "test": the 10,000 test images
     size    side of the images in pixels: 28 as MNIST stores them, anything else resized from that
 
-    Raises ValueError for an unknown subset, RuntimeError for a damaged archive or a cache folder
-    that cannot be used.
+    The archives that come with this package are read and checked in memory; nothing is unpacked or
+    downloaded. Raises ValueError for an unknown subset, RuntimeError for a damaged archive.
     """
     if subset not in SUBSETS:
         raise ValueError(f"subset must be one of {', '.join(SUBSETS)}; got {subset!r}")
-    images, labels = _mnist(train=subset != "test", size=size)
-    if subset in ("full", "test"):
-        return Digits(images.clone(), labels.clone())
-    # Of the images sorted by class, every twelfth goes to validation: 5,000 of the 60,000.
-    by_class = labels.argsort(stable=True)
-    in_validation = torch.zeros(len(labels), dtype=torch.bool)
-    in_validation[by_class[::12]] = True
-    chosen = in_validation if subset == "validation" else ~in_validation
-    return Digits(images[chosen], labels[chosen])
+    name = "t10k" if subset == "test" else "train"
+    images = _read(f"{name}-images-idx3-ubyte.gz").unsqueeze(1)
+    labels = _read(f"{name}-labels-idx1-ubyte.gz").long()
+    if subset in ("train", "validation"):
+        # Of the images sorted by class, every twelfth goes to validation: 5,000 of the 60,000.
+        in_validation = torch.zeros(len(labels), dtype=torch.bool)
+        in_validation[labels.argsort(stable=True)[::12]] = True
+        chosen = in_validation if subset == "validation" else ~in_validation
+        images, labels = images[chosen], labels[chosen]
+    return Digits(images if size == images.shape[-1] else resize(images, size), labels)
 
 
 def resize(images: Tensor, size: int = 32) -> Tensor:
     """Images uint8 (N, 1, H, W) resized to (N, 1, size, size), bilinear with antialiasing.
 
-    The same grey levels as `torchvision.transforms.v2.Resize`, whose functional form this calls.
+    The same grey levels on every processor. (torchvision's own resize of uint8 depends on the
+    processor's vector instructions: without AVX2 some pixels differ by one.)
     """
-    return transforms.resize(images, [size, size], antialias=True)
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
 def pad(images: Tensor, size: int = 32) -> Tensor:
@@ -77,96 +77,83 @@ def pad(images: Tensor, size: int = 32) -> Tensor:
         shape = tuple(images.shape)
         raise ValueError(f"expected at most {size}×{size} pixels, got images {shape}: use resize")
     top, left = height // 2, width // 2
-    return torch.nn.functional.pad(images, (left, width - left, top, height - top))
+    return F.pad(images, (left, width - left, top, height - top))
 
 
-@functools.cache
-def mean_std(size: int = 32) -> tuple[float, float]:
-    """Mean and standard deviation of the pixels of the 60,000 training images at this size.
+def mean_std(images: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation of the pixels of images uint8 (any shape), counted exactly.
 
     In units of ink: 0 is paper, 1 is black.
     """
-    counts = torch.bincount(_mnist(train=True, size=size)[0].flatten(), minlength=256).double()
+    counts = images.flatten().bincount(minlength=256).double()
     ink = torch.arange(256, dtype=torch.float64) / 255
     mean = (counts * ink).sum() / counts.sum()
     variance = (counts * (ink - mean) ** 2).sum() / counts.sum()
     return mean.item(), variance.sqrt().item()
 
 
-def to_input(images: Tensor) -> Tensor:
-    """What a network reads: pixels uint8 (N, 1, S, W) → float32 (N, 1, S, W).
+def to_input(images: Tensor | np.ndarray) -> Tensor:
+    """What a network reads: images as `as_images` takes them → float32 (N, 1, H, W).
 
-    Over the training set at size S the result has mean 0 and standard deviation 1. Raises TypeError
-    unless the images are uint8: scaled twice, they would be nearly constant.
+    Normalisation belongs to the network: every network here learns from pixels less MEAN, divided
+    by STD, and so is given the same two constants later, whatever images it is shown.
     """
+    return (as_images(images).float() / 255 - MEAN) / STD
+
+
+def as_images(images: Tensor | np.ndarray) -> Tensor:
+    """Images as people have them → uint8 (N, 1, H, W), 0 (paper) to 255 (ink).
+
+    Takes tensors and NumPy arrays (H, W), (N, H, W) or (N, 1, H, W), as uint8, or as floats from 0
+    to 1. Raises TypeError or ValueError, with what to do, for anything else.
+    """
+    if isinstance(images, np.ndarray):
+        images = torch.from_numpy(np.ascontiguousarray(images))
+    if not isinstance(images, Tensor):
+        raise TypeError(
+            f"expected images as a tensor or a NumPy array, got {type(images).__name__}: "
+            "np.asarray makes an array of a PIL image"
+        )
+    shape = tuple(images.shape)
+    if len(shape) == 2:
+        images = images[None, None]
+    elif len(shape) == 3 and 3 not in (shape[0], shape[2]):  # else these may be colours
+        images = images[:, None]
+    elif len(shape) != 4 or shape[1] != 1:
+        raise ValueError(
+            f"expected grey images (N, 1, H, W), (N, H, W) or (H, W), got {shape}: average the "
+            "channels of a colour image first; three grey images are (3, 1, H, W)"
+        )
+    if images.is_floating_point():
+        if images.numel() and not 0 <= images.min() <= images.max() <= 1:
+            low, high = images.aminmax()
+            raise ValueError(
+                f"expected floats from 0 (paper) to 1 (ink), got {low:.3g} to {high:.3g}: pass "
+                "pixels as loaded, neither normalised nor inverted nor as floats up to 255"
+            )
+        images = (images * 255).round().to(torch.uint8)
     if images.dtype != torch.uint8:
-        raise TypeError(f"expected pixels as torch.uint8, got {images.dtype}: pass them as loaded")
-    mean, std = mean_std(images.shape[-2])
-    return (images.float() / 255 - mean) / std
+        raise TypeError(
+            f"expected pixels as uint8 or floats from 0 to 1, got {images.dtype}: "
+            "images.to(torch.uint8) makes them bytes, if they are from 0 to 255"
+        )
+    return images
 
 
-def cache_folder() -> Path:
-    """Where unpacked archives are kept: $LENET_DATA, or .cache/lenet_utils in the home folder."""
-    return Path(os.environ.get("LENET_DATA") or Path.home() / ".cache" / "lenet_utils")
+def _read(name: str) -> Tensor:
+    """The uint8 array in one of MNIST's archives, whose MD5 is the one that torchvision knows.
 
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, or replace it; under its name there is never only a part of the content."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-@functools.cache
-def _mnist(train: bool, size: int) -> tuple[Tensor, Tensor]:
-    """Images uint8 (N, 1, size, size) and labels int64 (N,), kept in memory: hand out copies."""
-    folder = cache_folder()
-    raw = folder / "MNIST" / "raw"  # where torchvision looks
-    for address, md5 in MNIST.resources:
-        _unpack(ARCHIVES / address, md5, raw)
-    mnist = MNIST(folder, train=train, download=False)
-    images = mnist.data.unsqueeze(1)
-    return images if size == images.shape[-1] else resize(images, size), mnist.targets
-
-
-def _unpack(archive: Path, md5: str, folder: Path) -> None:
-    """Unpack an archive into folder, unless it is there and whole.
-
-    torchvision checks only that the unpacked file exists, and writes it in place. Here its length
-    and checksum are compared with those at the archive's end, and a new file gets its name only
-    when it is complete: many processes may do this at once, and one that is stopped half-way
-    leaves nothing that could be taken for the data.
+    The idx format: two zeros, the type (8 for uint8), the number of dimensions, their sizes as
+    big-endian int32, then the values. (Y. LeCun, "The MNIST database", its web page.)
     """
+    archive, md5 = ARCHIVES / name, dict(MNIST.resources)[name]
     content = archive.read_bytes() if archive.exists() else b""
     if hashlib.md5(content).hexdigest() != md5:
         raise RuntimeError(
             f"{archive} is {'damaged' if content else 'missing'}: its MD5 should be {md5}. "
             "Restore it (git checkout -- lenet_utils/mnist) or install lenet_utils again."
         )
-    target = folder / archive.stem
-    if _is_whole(target, content):
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(target, gzip.decompress(content))
-    except OSError as error:
-        # On Windows a file that another process reads cannot be replaced; then it is there.
-        if not _is_whole(target, content):
-            raise RuntimeError(
-                f"cannot unpack MNIST into {folder} ({error.strerror or error}): set "
-                "the environment variable LENET_DATA to a folder you may write to, with 60 MB free."
-            ) from error
-
-
-def _is_whole(file: Path, archive: bytes) -> bool:
-    """Whether a file can be read and has the checksum and length at its gzip archive's end."""
-    try:
-        content = file.read_bytes()
-    except OSError:
-        return False
-    checksum, length = zlib.crc32(content), len(content)
-    return checksum.to_bytes(4, "little") + length.to_bytes(4, "little") == archive[-8:]
+    values = bytearray(gzip.decompress(content))  # a tensor may be written to, so not bytes
+    dimensions = values[3]
+    shape = np.frombuffer(values, ">i4", dimensions, offset=4).tolist()
+    return torch.frombuffer(values, dtype=torch.uint8, offset=4 + 4 * dimensions).view(shape)

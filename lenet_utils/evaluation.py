@@ -3,28 +3,24 @@
 from statistics import NormalDist
 from typing import NamedTuple
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import data
+from .models import evaluating
 
 
-@torch.no_grad()
-def predict(model: nn.Module, images: Tensor, batch_size: int = 250) -> Tensor:
-    """The model's outputs for images uint8 (N, 1, 32, 32): float32 (N, 10), on the CPU.
+def predict(model: nn.Module, images: Tensor | np.ndarray, batch_size: int = 250) -> Tensor:
+    """The outputs for N images, as `data.as_images` takes them: float32 (N, 10), on the CPU.
 
     These are logits, or probabilities where the model ends in a softmax. The model runs in
-    evaluation mode, without gradients, and is then in the mode it was in before.
+    evaluation mode, without gradients; its modules are then in the modes they were in before.
     """
     device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    try:
-        batches = images.split(batch_size)
+    with evaluating(model):
+        batches = data.as_images(images).split(batch_size)
         return torch.cat([model(data.to_input(batch.to(device))).cpu() for batch in batches])
-    finally:
-        model.train(was_training)
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
@@ -67,8 +63,16 @@ class Bin(NamedTuple):
 def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> list[Bin]:
     """Predictions by confidence, in bins of equal width between 0 and 1; empty bins are left out.
 
-    probabilities float32 (N, C), of which the largest in a row is its confidence; labels (N,)
+    probabilities float (N, C), of which the largest in a row is its confidence; labels, whole
+    numbers (N,). Raises ValueError for other shapes, logits, and what is not a number.
     """
+    _check(probabilities, labels)
+    sums = probabilities.sum(1)
+    if probabilities.min() < 0 or not torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
+        raise ValueError(
+            "expected probabilities, which are at least 0 and add up to 1 in every row: "
+            "logits.softmax(1) makes them of logits"
+        )
     confidence, predicted = probabilities.max(dim=1)
     right = (predicted == labels).float()
     # Bins are closed above: with ten, 0.2 is in the one from 0.1 to 0.2.
@@ -84,7 +88,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
     """Expected calibration error: by how much confidence and accuracy differ, averaged over all.
 
     M. P. Naeini, G. F. Cooper, M. Hauskrecht, "Obtaining well calibrated probabilities using
-    Bayesian binning", AAAI 2015. Shapes as of `reliability`.
+    Bayesian binning", AAAI 2015. Arguments and errors as of `reliability`.
     """
     table = reliability(probabilities, labels, bins)
     return sum(row.count * abs(row.accuracy - row.confidence) for row in table) / len(labels)
@@ -93,17 +97,36 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
 def temperature(logits: Tensor, labels: Tensor) -> float:
     """The number by which to divide logits (N, C) so that their cross-entropy is smallest.
 
-    Fit it on validation images. C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of
-    modern neural networks", ICML 2017.
+    There the logits, averaged by the probabilities they give, equal those of the right classes.
+    Fit it on images that the network has not learnt from. C. Guo, G. Pleiss, Y. Sun, K. Q.
+    Weinberger, "On calibration of modern neural networks", ICML 2017. Raises ValueError where no
+    temperature from 0.01 to 100 is best: all answers are right, or no better than chance.
     """
-    logits, inverse = logits.double(), torch.ones(1, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([inverse], max_iter=100, line_search_fn="strong_wolfe")
+    _check(logits, labels)
+    logits = logits.double()
+    right = logits.gather(1, labels.long()[:, None]).mean().item()
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(inverse * logits, labels)
-        loss.backward()
-        return loss
+    def too_cold(temperature: float) -> bool:
+        return ((logits / temperature).softmax(1) * logits).sum(1).mean().item() > right
 
-    optimizer.step(closure)
-    return 1 / inverse.item()
+    low, high = 0.01, 100.0
+    if not too_cold(low) or too_cold(high):
+        what = "no better than chance" if too_cold(high) else "as good as all right"
+        raise ValueError(f"expected some answers right and some wrong, got {what}: no best one")
+    while high / low > 1 + 1e-9:  # halve the range, on a logarithmic scale
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if too_cold(middle) else (low, middle)
+    return high
+
+
+def _check(outputs: Tensor, labels: Tensor) -> None:
+    """Raise ValueError unless outputs are numbers (N, C), N at least 1, labels classes (N,)."""
+    if outputs.dim() != 2 or labels.shape != outputs.shape[:1] or not len(labels):
+        raise ValueError(
+            "expected outputs (N, C) and labels (N,), at least one; "
+            f"got {tuple(outputs.shape)} and {tuple(labels.shape)}"
+        )
+    if not outputs.isfinite().all():
+        raise ValueError("expected outputs that are numbers, got some that are infinite or NaN")
+    if labels.is_floating_point() or not 0 <= labels.min() <= labels.max() < outputs.shape[1]:
+        raise ValueError(f"expected labels as whole numbers below {outputs.shape[1]}, got {labels}")

@@ -1,8 +1,12 @@
 """What makes a notebook a lesson: checked claims, exercises that answer, source that is shown."""
 
+import copy
+import importlib.metadata
 import inspect
 import operator
-from collections.abc import Callable
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from IPython.display import Markdown
@@ -34,23 +38,55 @@ def check(claim: str, value: Any, comparison: str, bound: Any) -> None:
     print(f"✓ {claim} {comparison} {written}")
 
 
-def exercise(number: int, answer: Any, is_right: Callable[[Any], bool], hint: str) -> None:
-    """Print whether an answer is open (still `...`), right (✓) or not yet (✗, with the hint).
+def exercise(
+    name: str,
+    answer: Any,
+    checks: dict[str, Callable[..., bool]],
+    cases: Sequence[tuple] = (),
+) -> None:
+    """Print whether an answer is open (still `...`), right (✓) or not yet (✗, with a hint).
 
-    The answer may be a function of no arguments that gives it, such as lambda: answer_2(sample). An
-    answer that raises, or makes `is_right` raise, is not yet right either.
+    checks  what must hold of a right answer, in this order: each hint is said if its check fails
+    cases   of an answer that is a function: the arguments to call it with, each time as copies,
+            so that it may change them; a check then gets a result and the arguments it is for.
+            Without cases a check gets the answer itself.
+
+    An answer that raises, or makes a check raise, is not yet right either.
     """
     try:
-        answer = answer() if inspect.isfunction(answer) else answer
-        if answer is ...:
-            print(f"Exercise {number} is open: put your answer in place of ..., run both cells.")
-            return
-        right = bool(is_right(answer))
+        for case in cases or [()]:
+            hint = "Calling it failed."
+            result = answer(*copy.deepcopy(case)) if cases and answer is not ... else answer
+            if result is ...:
+                print(f"Exercise {name} is open: put your answer in place of ..., run both cells.")
+                return
+            for hint, holds in checks.items():
+                if not holds(result, *case):
+                    print(f"✗ Exercise {name}: not yet. {hint}")
+                    return
+        print(f"✓ Exercise {name}: right.")
     except Exception as error:
-        right, hint = False, f"{hint} (Checking your answer raised {type(error).__name__}: {error})"
-    print(f"✓ Exercise {number}: right." if right else f"✗ Exercise {number}: not yet. {hint}")
+        print(f"✗ Exercise {name}: not yet. {hint} ({type(error).__name__}: {error})")
 
 
 def source(thing: Any) -> Markdown:
     """The source of a function or class of this module, as it runs, to be read in a notebook."""
     return Markdown(f"```python\n{inspect.getsource(thing).rstrip()}\n```")
+
+
+def versions() -> dict[str, str]:
+    """What the last digits of a training depend on: processor, Python and packages.
+
+    Each notebook keeps those that it was recorded with in its metadata, under "recorded".
+    """
+    names = ["torch", "torchvision", "numpy", "matplotlib", "scikit-learn"]
+    found = {name: importlib.metadata.version(name) for name in names}
+    return {"processor": _processor(), "python": platform.python_version(), **found}
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else []:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

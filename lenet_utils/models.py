@@ -1,7 +1,9 @@
 """The network, and what each of its layers costs."""
 
+import contextlib
 import functools
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -56,6 +58,19 @@ def check_images(images: Tensor, weight: Tensor) -> None:
         )
 
 
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, without gradients; then each module is in the mode it was in before."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 class Layer(NamedTuple):
     """One module of a network, as it ran on one input."""
 
@@ -73,9 +88,10 @@ class Layer(NamedTuple):
 def layer_table(model: nn.Module, input_shape: tuple[int, ...] = (1, 32, 32)) -> list[Layer]:
     """The layers of a model that runs them one after the other, in that order, from one pass.
 
-    Knows square convolutions and pooling (no dilation, no groups), linear layers, and modules that
-    work value by value. Receptive fields follow Araujo, Norris and Sim, "Computing receptive
-    fields of convolutional neural networks", Distill (2019).
+    Knows convolutions and poolings with square kernels, linear layers, batch normalisation, and
+    modules without parameters that keep the shape or flatten it; raises ValueError for any other.
+    Receptive fields follow Araujo, Norris and Sim, "Computing receptive fields of convolutional
+    neural networks", Distill (2019).
     """
     numbers: dict[int, int] = {}
     layers: list[Layer] = []
@@ -83,41 +99,50 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...] = (1, 32, 32)) ->
     def record(name: str, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         before, after = tuple(inputs[0].shape[1:]), tuple(output.shape[1:])
         field, jump = (layers[-1].receptive_field, layers[-1].jump) if layers else (1, 1)
-        kernel = _side(getattr(module, "kernel_size", 1))
-        stride = _side(getattr(module, "stride", 1))
         bias = " + 1" if getattr(module, "bias", None) is not None else ""
         formula, macs = "", 0
-        if isinstance(module, nn.Conv2d):
-            formula = f"({kernel}·{kernel}·{module.in_channels}{bias})·{module.out_channels}"
-            macs = math.prod(after) * kernel * kernel * module.in_channels
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+            kernel, stride = _square(module, "kernel_size"), _square(module, "stride")
+            if _square(module, "dilation") != 1:
+                raise ValueError(f"expected no dilation, got {name}: {module}")
+            field, jump = field + (kernel - 1) * jump, jump * stride
+            if isinstance(module, nn.Conv2d):
+                maps = module.in_channels // module.groups  # that one output map is made from
+                formula = f"({kernel}·{kernel}·{maps}{bias})·{module.out_channels}"
+                macs = math.prod(after) * kernel * kernel * maps
         elif isinstance(module, nn.Linear):
             formula = f"({module.in_features}{bias})·{module.out_features}"
             macs = module.in_features * module.out_features
             field = input_shape[-1]  # every value before, and through these the whole image
-        parameters = sum(parameter.numel() for parameter in module.parameters())
-        field, jump = field + (kernel - 1) * jump, jump * stride
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            formula = f"2·{module.num_features}" if parameters else ""
+        elif parameters or after not in (before, (math.prod(before),)):
+            raise ValueError(f"no formula is known here for {name}: {module}")
         kind = type(module).__name__
         layers.append(Layer(name, kind, before, after, formula, parameters, macs, field, jump))
 
-    handles, was_training = [], model.training
+    handles = []
     for path, module in model.named_modules():
         depth = path.count(".") + 1 if path else 0
         numbers[depth] = numbers.get(depth, 0) + 1
         if depth and not list(module.children()):
-            name = f"{depth}-{numbers[depth]}"
-            hook = functools.partial(record, name)
+            hook = functools.partial(record, f"{depth}-{numbers[depth]}")
             handles.append(module.register_forward_hook(hook))
     try:
-        model.eval()  # without drawing random numbers (dropout), without learning (batch norm)
-        with torch.no_grad():
+        with evaluating(model):  # draws no random numbers (dropout), learns nothing (batch norm)
             weight = next(model.parameters(), torch.zeros(0))
             model(torch.zeros(1, *input_shape, dtype=weight.dtype, device=weight.device))
     finally:
-        model.train(was_training)
         for handle in handles:
             handle.remove()
     return layers
 
 
-def _side(size: int | tuple[int, ...]) -> int:
-    return size if isinstance(size, int) else size[0]
+def _square(module: nn.Module, name: str) -> int:
+    """A kernel's size, stride or dilation, which must be the same in both directions."""
+    value = getattr(module, name, 1)
+    sides = {value} if isinstance(value, int) else set(value)
+    if len(sides) > 1:
+        raise ValueError(f"expected a square {name}, got {module}")
+    return sides.pop()

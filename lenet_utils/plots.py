@@ -1,16 +1,19 @@
 """The drawings that more than one chapter uses.
 
 Each draws on the Axes it is given, so that a chapter can place several side by side; `digits` makes
-a figure of its own. `show` puts a figure into the notebook. Importing this module sets matplotlib's
-colours to ones that colour-blind readers can tell apart (Okabe and Ito, "Color universal design",
-2008).
+a figure of its own. `show` puts a figure into the notebook. Importing this module sets matplotlib
+to its defaults, whatever the reader's settings are, with colours that colour-blind readers can tell
+apart (Okabe and Ito, "Color universal design", 2008).
 """
 
+import base64
+import html
+import io
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import display
+from IPython.display import HTML, display
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -18,30 +21,43 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
+from .data import as_images
 from .models import Layer, layer_table
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#707070"
+plt.style.use("default")
 plt.rcParams["axes.prop_cycle"] = plt.cycler(color=[BLUE, ORANGE, GREEN, PURPLE, GREY])
-plt.rcParams["figure.dpi"] = 100
 
 
-def show(figure: Figure, alt: str) -> None:
-    """Put a figure into the notebook, with a text for those who cannot see it, and close it."""
-    display(figure, metadata={"image/png": {"alt": alt}})
+def show(figure: Figure, caption: str) -> None:
+    """Put a figure as PNG into the notebook, with its caption below for everyone, and close it.
+
+    The caption says what is drawn to those who cannot see it. It stands as text below, since
+    JupyterLab shows no alternative texts; nbconvert takes it for the picture's.
+    """
+    png = io.BytesIO()
+    figure.savefig(png, format="png", bbox_inches="tight")
+    picture = {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": repr(figure)}
+    display(picture, raw=True, metadata={"image/png": {"alt": caption}})
+    display(HTML(f"<small>{html.escape(caption, quote=False)}</small>"))
     plt.close(figure)
 
 
 def digits(
-    images: Tensor, titles: Sequence[str] | None = None, columns: int = 10, cell: float = 0.8
+    images: Tensor | np.ndarray,
+    titles: Sequence[str] | None = None,
+    columns: int = 10,
+    cell: float = 0.8,
 ) -> Figure:
-    """A grid of images uint8 (N, 1, H, W), ink dark on paper, row by row.
+    """A grid of N images, as `data.as_images` takes them, ink dark on paper, row by row.
 
     titles   one line or more above each image, N in all
     columns  images in a row
     cell     width of an image in inches
     """
+    images = as_images(images)
     if titles is not None and len(titles) != len(images):
-        raise ValueError(f"expected {len(images)} titles, one an image; got {len(titles)}")
+        raise ValueError(f"expected {len(images)} titles, one per image; got {len(titles)}")
     rows = -(-len(images) // columns)
     lines = max(title.count("\n") + 1 for title in titles) if titles else 0
     size = (columns * cell, rows * (cell + 0.17 * lines))
@@ -58,17 +74,19 @@ def digits(
 def curves(
     axes: Axes, lines: dict[str, Sequence[float]], *, x: str, y: str, smooth: int = 1
 ) -> None:
-    """Lines over 1, 2, 3, …, with a legend if there are several.
+    """Lines over 1, 2, 3, …, with a legend if there are several; values that are NaN are left out.
 
     x, y    what the axes show, with the unit
     smooth  draw the mean of the last so many values in place of each
     """
     for name, values in lines.items():
         values = np.asarray(values, dtype=float)
-        sums = np.cumsum(np.concatenate([[0.0], values]))
         last = np.arange(1, len(values) + 1)
-        window = np.minimum(last, smooth)
-        means = (sums[last] - sums[last - window]) / window
+        windows = [values[max(end - smooth, 0) : end] for end in last]
+        means = [
+            np.mean(window[~np.isnan(window)]) if window[-1] == window[-1] else np.nan
+            for window in windows
+        ]
         axes.plot(last, means, label=name, marker="o" if len(values) < 25 else None)
     axes.set(xlabel=x, ylabel=y)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -156,7 +174,9 @@ def network(
         left += width + extent + (gap if len(shape) == 3 else 1.3 * gap)
         labels.append((centre, color, layers))
     for centre, color, layers in labels:
-        lines = [f"{layer.kind} {layer.name}" for layer in layers] or ["input"]
+        lines = [f"{layer.kind} {layer.name}" for layer in layers]
+        if centre == labels[0][0]:
+            lines.insert(0, "input")
         cost = sum(layer.parameters for layer in layers)
         if costs and cost:
             lines.append(f"{cost:,}")

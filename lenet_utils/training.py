@@ -1,10 +1,11 @@
 """How a network learns: device, recipes, the training loop, and what is kept of it in a file."""
 
+import hashlib
 import io
+import json
 import math
 import os
-import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -17,11 +18,12 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm.auto import tqdm
 
-from .data import Digits, to_input, write_whole
+from .data import Digits, to_input
 from .evaluation import accuracy, predict
+from .files import writable, write_whole
 from .models import LeNet
 
-PRETRAINED = Path(__file__).with_name("weights") / "lenet.pt"  # recorded by tools/pretrain.py
+SHIPPED = Path(__file__).with_name("shipped")  # its networks are made by tools/pretrain.py
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ RECIPES = {
         betas=(0.8, 0.95),
         label_smoothing=0.05,
     ),
-    # Of the network that comes with this package.
-    "shipped": Recipe(epochs=3, learning_rate=6e-3, schedule="one_cycle", label_smoothing=0.05),
+    # Three epochs of that: the network that chapter 04 judges.
+    "plain": Recipe(epochs=3, learning_rate=6e-3, schedule="one_cycle", label_smoothing=0.05),
 }
 
 
@@ -72,72 +74,118 @@ class History:
         return "\n".join(lines)
 
 
+class Trained(NamedTuple):
+    """A trained network, and how it came about."""
+
+    model: nn.Module
+    recipe: Recipe
+    seed: int
+    history: History
+
+
 def device() -> torch.device:
-    """Where to compute: $LENET_DEVICE ("cpu", "cuda", …), else an accelerator, else the CPU."""
-    if name := os.environ.get("LENET_DEVICE"):
-        return torch.device(name)
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    """Where to compute: $LENET_DEVICE ("cpu", "cuda", …), else an accelerator, else the CPU.
+
+    Raises ValueError for a device that is misspelt or not there.
+    """
+    name = os.environ.get("LENET_DEVICE", "").strip().lower()
+    if not name:
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"the environment variable LENET_DEVICE is {name!r}, which cannot be used here: "
+            "set it to cpu, or to nothing, and restart"
+        ) from error
+
+
+def adam(parameters: Iterable[nn.Parameter], recipe: Recipe) -> Optimizer:
+    """The optimiser of the recipes (D. P. Kingma, J. Ba, "Adam", 2014)."""
+    return torch.optim.Adam(parameters, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
+
+
+def train(
+    recipe: Recipe,
+    digits: Digits,
+    *,
+    seed: int = 0,
+    network: Callable[[], nn.Module] | None = None,
+    **options,
+) -> Trained:
+    """Make a network and train it by a recipe; the seed decides its start and all that follows.
+
+    network  makes it; a LeNet, with a softmax if the recipe says so, if left out
+    options  those of `fit`, from validation to progress
+    """
+    torch.manual_seed(seed)
+    model = LeNet(softmax=recipe.softmax) if network is None else network()
+    return Trained(model, recipe, seed, fit(model, digits, recipe, seed=seed, **options))
 
 
 def fit(
     model: nn.Module,
-    train: Digits,
+    train: Digits | Iterable[tuple[Tensor, Tensor]],
     recipe: Recipe,
     *,
     validation: Digits | None = None,
     history: History | None = None,
     seed: int = 0,
     transform: Callable[[Tensor], Tensor] = to_input,
+    optimizer: Callable[[Iterable[nn.Parameter], Recipe], Optimizer] = adam,
     after_step: Callable[[nn.Module], None] | None = None,
     progress: bool = True,
 ) -> History:
     """Train the model in place, on `device()`, and return what happened.
 
+    train       digits, shuffled anew for each epoch; or an epoch's batches (images, labels) in
+                anything that has a length and can be walked through many times
     validation  digits to judge the model by after each epoch
     history     a History to write into; whoever holds it still has it after an interrupt
     seed        decides the order of the images, and whatever else is drawn while training
     transform   images uint8 (B, 1, 32, 32) → inputs float32 of the same shape
+    optimizer   makes it from the model's parameters and the recipe
     after_step  called with the model after each step
     progress    whether to draw a bar
 
     "train_loss" and "train_accuracy" of an epoch are taken while the weights change, the validation
-    figures after it. Raises ValueError for a recipe made for the other kind of network, and
-    FloatingPointError, before the step, for a loss that is infinite or not a number. An interrupt
-    (KeyboardInterrupt) passes through; model and history are then as far as they got.
+    figures after it. Raises ValueError for digits that are none or a recipe for another network,
+    and FloatingPointError, before the step, for a loss that is infinite or not a number. An
+    interrupt (KeyboardInterrupt) passes through; model and history are then as far as they got.
     """
-    if recipe.softmax != getattr(model, "softmax", False):
-        raise ValueError(f"expected LeNet(softmax={recipe.softmax}), which this recipe is for")
+    check_task(model, train, recipe, validation)
     history = History() if history is None else history
     torch.manual_seed(seed)
     where = device()
     model.to(where, memory_format=torch.channels_last)
-    loader = DataLoader(TensorDataset(*train), batch_size=recipe.batch_size, shuffle=True)
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=recipe.learning_rate, betas=recipe.betas, fused=True
-    )
+    loader = train
+    if isinstance(train, Digits):
+        loader = DataLoader(TensorDataset(*train), batch_size=recipe.batch_size, shuffle=True)
     steps = recipe.epochs * len(loader)
-    schedule = make_schedule(optimizer, recipe, steps)
+    stepper = optimizer(model.parameters(), recipe)
+    schedule = make_schedule(stepper, recipe, steps)
     with tqdm(total=steps, unit="step", disable=not progress) as bar:
         for _ in range(recipe.epochs):
             model.train()
-            loss_sum, correct, size = 0.0, 0, len(train.labels)
+            loss_sum, correct, count = 0.0, 0, 0
             for images, labels in loader:
                 inputs, labels = transform(images.to(where)), labels.to(where)
                 outputs = model(inputs)
                 loss = F.cross_entropy(outputs, labels, label_smoothing=recipe.label_smoothing)
                 if not math.isfinite(loss.item()):
                     raise FloatingPointError(f"loss {loss.item()}: lower {recipe.learning_rate = }")
-                optimizer.zero_grad()
+                stepper.zero_grad()
                 loss.backward()
-                optimizer.step()
+                stepper.step()
                 schedule.step()
                 history.losses.append(loss.item())
                 if after_step is not None:
                     after_step(model)
                 loss_sum += loss.item() * len(labels)
                 correct += (outputs.argmax(1) == labels).sum().item()
+                count += len(labels)
                 bar.update()
-            row = {"train_loss": loss_sum / size, "train_accuracy": correct / size}
+            row = {"train_loss": loss_sum / count, "train_accuracy": correct / count}
             if validation is not None:
                 outputs = predict(model, validation.images)
                 row["validation_loss"] = F.cross_entropy(outputs, validation.labels).item()
@@ -145,6 +193,15 @@ def fit(
             history.epochs.append(row)
             bar.set_postfix(row)
     return history
+
+
+def check_task(model: nn.Module, train, recipe: Recipe, validation: Digits | None) -> None:
+    """Raise ValueError for what `fit` could not train or judge."""
+    if isinstance(model, LeNet) and model.softmax != recipe.softmax:
+        raise ValueError(f"expected LeNet(softmax={recipe.softmax}), which this recipe is for")
+    for name, digits in {"train": train, "validation": validation}.items():
+        if isinstance(digits, Digits) and not 0 < len(digits.images) == len(digits.labels):
+            raise ValueError(f"expected {name} images, as many as labels, at least one: {digits}")
 
 
 def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
@@ -167,43 +224,67 @@ def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRSchedul
     raise ValueError(f'schedule must be "constant" or "one_cycle", got {recipe.schedule!r}')
 
 
-class Trained(NamedTuple):
-    """A trained network, and how it came about."""
-
-    model: LeNet
-    recipe: Recipe
-    seed: int
-    history: History
-
-
 def save(trained: Trained, path: str | Path) -> None:
-    """Write a trained network to a file, whole or not at all."""
+    """Write a trained network of any kind to a file, whole or not at all.
+
+    Raises OSError, with what to do, if it cannot be written; `files.writable` tells beforehand.
+    """
     content = {
         "weights": {name: tensor.cpu() for name, tensor in trained.model.state_dict().items()},
         "recipe": asdict(trained.recipe),
         "seed": trained.seed,
-        "losses": torch.tensor(trained.history.losses),
+        "losses": torch.tensor(trained.history.losses, dtype=torch.float64),
         "epochs": trained.history.epochs,
     }
+    content["sha256"] = digest(content)
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_whole(Path(path), buffer.getvalue())
+    write_whole(writable(path), buffer.getvalue())
 
 
-def load(path: str | Path = PRETRAINED) -> Trained:
-    """Read a file that `save` wrote; without a path, the network that ships with this package.
+def restore(path: str | Path, network: nn.Module | None = None) -> Trained:
+    """Read a file that `save` wrote. Executes nothing that the file may contain.
 
-    Executes nothing that the file may contain. Raises FileNotFoundError, or ValueError for a file
-    that is damaged, is something else, or holds weights of another network.
+    network  an untrained one of the kind that was saved, which gets the weights; a LeNet if left
+             out, with a softmax if the recipe says so
+
+    Raises FileNotFoundError; ValueError for a file that is damaged, however little, is something
+    else, or holds another network.
     """
+    path = Path(path).expanduser()
+    stored = io.BytesIO(path.read_bytes())
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        recipe = Recipe(**content["recipe"])
-        model = LeNet(softmax=recipe.softmax).to(memory_format=torch.channels_last)
-        model.load_state_dict(content["weights"])
+        content = torch.load(stored, map_location="cpu", weights_only=True)
+        if content["sha256"] != digest(content):
+            raise ValueError("its content is not what was saved")
+        recipe, weights = Recipe(**content["recipe"]), content["weights"]
         history = History(content["losses"].tolist(), content["epochs"])
-        return Trained(model.eval(), recipe, content["seed"], history)
-    except (RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged file may raise anything
         raise ValueError(
-            f"{path} is damaged, or is not a LeNet written by training.save: save it again"
+            f"{path} is damaged, or was not written by training.save of this version: save it again"
         ) from error
+    model = LeNet(softmax=recipe.softmax) if network is None else network
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} holds another network than {type(model).__name__}: pass one of its kind"
+        ) from error
+    model.to(memory_format=torch.channels_last).eval()
+    return Trained(model, recipe, content["seed"], history)
+
+
+def shipped(name: str = "plain") -> Trained:
+    """A network that comes with this package; its name is that of its recipe."""
+    return restore(SHIPPED / f"{name}.pt")
+
+
+def digest(content: dict) -> str:
+    """The SHA-256 of all that `save` writes: names, dtypes, shapes and values."""
+    hashed = hashlib.sha256()
+    plain = [content[name] for name in ("recipe", "seed", "epochs")]
+    hashed.update(json.dumps(plain, sort_keys=True).encode())
+    for name, tensor in [*content["weights"].items(), ("losses", content["losses"])]:
+        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        hashed.update(tensor.contiguous().numpy().tobytes())
+    return hashed.hexdigest()
