@@ -1,18 +1,35 @@
-"""Tests, and the kernels that nbval starts, use a cache of their own and compute on the CPU."""
+"""Tests, and the kernels that nbval starts, run as tools/isolation.py says; the longest first."""
 
-import os
-import tempfile
+import json
+import sys
+from pathlib import Path
 
-import matplotlib
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT / "tools"))
 
-CACHE = tempfile.TemporaryDirectory(prefix="lenet_utils-tests-", ignore_cleanup_errors=True)
-os.environ["LENET_DATA"] = CACHE.name
-os.environ["LENET_DEVICE"] = "cpu"
+from isolation import isolate  # noqa: E402
 
-# Drawings of the unit tests need no screen. Not by the environment: kernels draw into notebooks.
-os.environ.pop("MPLBACKEND", None)
-matplotlib.use("agg")
+SETTINGS = isolate()
+
+import matplotlib  # noqa: E402
+
+matplotlib.use("agg")  # unit tests need no screen; kernels draw into their notebooks
+
+
+def seconds(path: Path) -> int:
+    """How long a notebook took when it was recorded; about as long as the slowest test module."""
+    if path.suffix != ".ipynb":
+        return 60
+    recorded = json.loads(path.read_text("utf-8"))["metadata"].get("recorded", {})
+    return recorded.get("seconds", 60)
+
+
+def pytest_collection_modifyitems(items):
+    """Files stay whole (--dist loadscope); those that take longest start first."""
+    paths = {item.path: None for item in items}
+    order = {path: -seconds(path) for path in paths}
+    items.sort(key=lambda item: order[item.path])
 
 
 def pytest_unconfigure():
-    CACHE.cleanup()
+    SETTINGS.cleanup()

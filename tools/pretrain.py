@@ -1,33 +1,35 @@
-"""Train the network that ships with lenet_utils, and write lenet_utils/weights/lenet.pt.
+"""Train the networks that ship with lenet_utils, and write lenet_utils/shipped/.
 
     python tools/pretrain.py
 
-Its recipe is refitted on all 60,000 training images, on the CPU, and takes its last step's weights.
-A test trains it again and compares the accuracy.
+Each recipe is refitted on all 60,000 training images, on the CPU, with the first seed, and its last
+step's weights are kept. A test trains one again and compares the accuracy.
 """
 
 import argparse
-import os
 
-import torch
+from isolation import isolate
 
-from lenet_utils import data, training
-from lenet_utils.models import LeNet
-
-RECIPE, SEED = training.RECIPES["shipped"], 0
+NAMES, SEED = ["plain"], 0
 
 
-def pretrain() -> training.Trained:
-    torch.manual_seed(SEED)
-    model = LeNet(softmax=RECIPE.softmax)
-    history = training.fit(model, data.load("full"), RECIPE, seed=SEED)
-    return training.Trained(model, RECIPE, SEED, history)
+def pretrain(name: str):
+    """The network of that name, trained anew."""
+    from lenet_utils import data, training
+
+    return training.train(training.RECIPES[name], data.load("train+validation"), seed=SEED)
+
+
+def main() -> None:
+    from lenet_utils import training
+
+    for name in NAMES:
+        training.save(pretrain(name), training.SHIPPED / f"{name}.pt")
 
 
 if __name__ == "__main__":
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    os.environ["LENET_DEVICE"] = "cpu"
-    training.PRETRAINED.parent.mkdir(exist_ok=True)
-    training.save(pretrain(), training.PRETRAINED)
+    with isolate():
+        main()

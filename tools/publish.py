@@ -1,42 +1,22 @@
-"""Publish under a GitHub address: write it into README.md, every badge and every setup cell.
+"""Publish under a GitHub address: write it into pyproject.toml, and from there everywhere else.
 
     python tools/publish.py ada/mnist-lenet5
+    python tools/publish.py ada/mnist-lenet5 --ref v1.0
 
 Run it once in a fork, before pushing to https://github.com/ada/mnist-lenet5; Colab then finds the
-notebooks and lenet_utils there. The address in pyproject.toml is the one that all others repeat.
-Running it again with the same address changes nothing.
+notebooks and lenet_utils there, on the branch or tag --ref (main unless told). Running it again
+with the same address changes nothing.
 """
 
 import argparse
 import re
 
-from lenet_utils.data import write_whole
-from notebooks import ROOT, all_notebooks
+import frame
 
-PYPROJECT = ROOT / "pyproject.toml"
+from lenet_utils.files import write_whole
+
 NAME = r"[A-Za-z0-9](?:[A-Za-z0-9]|-(?=[A-Za-z0-9])){0,38}/(?!\.{1,2}$)[\w.-]{1,100}"
-
-
-def current() -> str:
-    """The address in pyproject.toml, as OWNER/REPOSITORY."""
-    line = re.compile(r'^Repository = "https://github\.com/([^/"]+/[^/"]+)"$', re.MULTILINE)
-    found = line.search(PYPROJECT.read_text("utf-8"))
-    if found is None:
-        raise SystemExit('pyproject.toml lacks Repository = "https://github.com/OWNER/NAME"')
-    return found[1]
-
-
-def publish(new: str) -> list[str]:
-    """Replace the address wherever it stands; return the names of the files that changed."""
-    place = re.compile(rf"(github\.com/|/github/){re.escape(current())}(?![\w-]|\.\w)")
-    changed = []
-    for path in [ROOT / "README.md", *all_notebooks(), PYPROJECT]:
-        before = path.read_text("utf-8")
-        after = place.sub(rf"\g<1>{new}", before)
-        if after != before:
-            write_whole(path, after.encode())
-            changed.append(str(path.relative_to(ROOT)))
-    return changed
+REF = r"(?!.*\.\.)[A-Za-z0-9][\w./-]*(?<![./])"
 
 
 def main() -> None:
@@ -44,12 +24,25 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("address", help="OWNER/REPOSITORY, as in github.com/OWNER/REPOSITORY")
-    address = parser.parse_args().address
-    if not re.fullmatch(NAME, address, re.ASCII) or address.endswith(".git"):
+    parser.add_argument("--ref", default="main", help="branch or tag to open and install from")
+    given = parser.parse_args()
+    if not re.fullmatch(NAME, given.address, re.ASCII) or given.address.endswith(".git"):
         parser.error(
-            f"expected OWNER/REPOSITORY, such as ada/mnist-lenet5; got {address!r}: nothing changed"
+            f"expected OWNER/REPOSITORY, such as ada/mnist-lenet5; got {given.address!r}: "
+            "nothing changed"
         )
-    print("\n".join(publish(address)) or f"Already published under {address}: nothing to change.")
+    if not re.fullmatch(REF, given.ref, re.ASCII):
+        parser.error(f"expected a branch or tag, such as main; got {given.ref!r}: nothing changed")
+    settings = frame.ROOT / "pyproject.toml"
+    text, places = settings.read_text("utf-8"), 0
+    for line in (f'Repository = "https://github.com/{given.address}"', f'ref = "{given.ref}"'):
+        key = line.partition(" ")[0]
+        text, found = re.subn(rf'^{key} = ".*"$', line, text, flags=re.MULTILINE)
+        places += found
+    if places != 2:
+        raise SystemExit("pyproject.toml lacks a line Repository = … or ref = …: nothing changed")
+    write_whole(settings, text.encode())
+    frame.main(frame.ROOT)
 
 
 if __name__ == "__main__":

@@ -3,33 +3,46 @@
     python tools/record.py                                  all chapters and solutions
     python tools/record.py notebooks/02_architecture.ipynb  one of them, or several
 
-Runs each notebook from top to bottom in a kernel of this Python, on the CPU, and replaces its file
-only if every cell succeeded. Widgets (progress bars) are left out of cells that are not compared;
-in others the lint finds them. A cell with "picture": "name.png" in its metadata has its figure
-written to pictures/name.png. In the same environment, recording again changes only the outputs of
-cells tagged nbval-ignore-output.
+First writes what is generated (tools/frame.py). Then runs each notebook from top to bottom in a
+kernel of this Python, alone, as tools/isolation.py says, and replaces its file only if every cell
+succeeded. Figures are stored with 256 colours, which makes them small. Widgets (progress bars) are
+left out of cells that are not compared; in others the lint finds them. A cell with "picture":
+"name.png" in its metadata has its figure written to pictures/name.png. Versions, processor and
+seconds, rounded up to tens, are kept in the notebook's metadata.
+
+In the same environment, recording again changes only the outputs of cells tagged
+nbval-ignore-output, and perhaps the seconds.
 """
 
 import argparse
 import base64
-import os
+import io
+import math
 import time
 from pathlib import Path
 
+import frame
+from isolation import isolate
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from PIL import Image
 
-from lenet_utils.data import write_whole
-from notebooks import PICTURES, all_notebooks, read, write
+from lenet_utils.files import write_whole
+from lenet_utils.lesson import versions
 
-KEPT_METADATA = {"tags", "picture"}
+PICTURES = frame.ROOT / "pictures"
+CELL_METADATA = {"cellView", "jupyter", "picture", "tags"}
+NOTEBOOK_METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},
+}
 
 
 def record(path: Path) -> float:
     """Run and rewrite one notebook; return the seconds it took."""
-    notebook = read(path)
+    notebook = frame.read(path)
     for cell in notebook.cells:
-        cell.metadata = {key: value for key, value in cell.metadata.items() if key in KEPT_METADATA}
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key in CELL_METADATA}
     start = time.perf_counter()
     client = NotebookClient(
         notebook,
@@ -42,16 +55,18 @@ def record(path: Path) -> float:
     )
     client.execute()
     seconds = time.perf_counter() - start
-    for cell in notebook.cells:
+    for cell in frame.code_cells(notebook):
         if "nbval-ignore-output" in cell.metadata.get("tags", []):
             cell.outputs = [output for output in cell.outputs if not is_widget(output)]
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},
-    }
+        for output in cell.outputs:
+            if picture := output.get("data", {}).get("image/png"):
+                small = with_256_colours(base64.b64decode(picture))
+                output.data["image/png"] = base64.b64encode(small).decode()
+    recorded = {"seconds": 10 * math.ceil(seconds / 10), **versions()}
+    notebook.metadata = {**NOTEBOOK_METADATA, "recorded": recorded}
     cells = [cell for cell in notebook.cells if "picture" in cell.metadata]
     pictures = {PICTURES / cell.metadata["picture"]: png(cell) for cell in cells}
-    write(notebook, path)
+    frame.write(notebook, path)
     for picture, content in pictures.items():
         write_whole(picture, content)
     return seconds
@@ -59,6 +74,15 @@ def record(path: Path) -> float:
 
 def is_widget(output: dict) -> bool:
     return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+
+
+def with_256_colours(png: bytes) -> bytes:
+    """The same picture, opaque, in as many colours as the eye needs; without metadata."""
+    picture = Image.open(io.BytesIO(png)).convert("RGBA")
+    opaque = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    small = io.BytesIO()
+    opaque.quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def png(cell: dict) -> bytes:
@@ -78,10 +102,10 @@ def main() -> None:
     parser.add_argument(
         "notebook", nargs="*", type=Path, help="notebooks to record; all if none is named"
     )
-    paths = parser.parse_args().notebook or all_notebooks()
+    paths = parser.parse_args().notebook or [*frame.chapters(), *frame.solutions()]
     if missing := [str(path) for path in paths if not path.is_file()]:
         parser.error(f"no such notebook: {', '.join(missing)}")
-    os.environ["LENET_DEVICE"] = "cpu"
+    frame.main()
     for path in paths:
         try:
             print(f"{path.name}: {record(path.resolve()):.0f} s", flush=True)
@@ -89,7 +113,9 @@ def main() -> None:
             raise SystemExit(
                 f"{path.name}: a cell failed, the file is as it was.\n{error}"
             ) from None
+    frame.main()  # the seconds may be others
 
 
 if __name__ == "__main__":
-    main()
+    with isolate():
+        main()

@@ -1,0 +1,260 @@
+"""Write everything in the notebooks and README that follows from something else.
+
+    python tools/frame.py
+
+Address and branch come from pyproject.toml, titles and summaries from the first cells of the
+chapters, bounds of packages from requirements.txt, times from the recordings, results from
+tools/benchmark.json. From these follow: navigation, badges and setup cells; the tables of chapters
+in README and 00; the numbers of exercises; the headings and checkers of their solutions. In a
+solution, a code cell with the id of one in the chapter is its copy. Running it again changes
+nothing, and a test compares ("stale").
+"""
+
+import argparse
+import ast
+import functools
+import importlib.metadata
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+from nbformat import NotebookNode
+
+from lenet_utils import __version__
+from lenet_utils.files import write_whole
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # before Python 3.11
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+COLLAPSED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # on Colab, in JupyterLab
+SETUP = """\
+# @title Setup: run this cell first. On Colab and Kaggle it installs what is missing.
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+WHEEL = "{wheel}"
+ADDRESS = "{address}"
+NEEDED = {{
+{needed}    "lenet_utils": WHEEL if Path(WHEEL).exists() else ADDRESS,
+}}
+missing = [NEEDED[name] for name in NEEDED if importlib.util.find_spec(name) is None]
+if any("YOUR_GITHUB_NAME" in package for package in missing):
+    raise ImportError(f"not published: start Jupyter by README's command, or upload {{WHEEL}}")
+if missing and not ("google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ):
+    command = "%pip install " + " ".join(f'"{{package}}"' for package in missing)
+    raise ImportError(f"start Jupyter by README's command, or run in a cell: {{command}}")
+if missing:  # torch, torchvision and numpy stay as they are
+    subprocess.run([sys.executable, *"-m pip install -q --no-deps".split(), *missing], check=True)
+importlib.invalidate_caches()
+found = getattr(importlib.import_module("lenet_utils"), "__version__", "0")
+if [*map(int, found.split("."))] < {version}:
+    raise ImportError(f"lenet_utils {{found}} is old: %pip install {{ADDRESS}}, then restart")"""
+
+TABLE = "| chapter | what you learn |\n|---|---|"
+
+
+class Exercise(NamedTuple):
+    """Three cells that follow each other; ids NAME, NAME-answer and NAME-check."""
+
+    name: str
+    text: NotebookNode
+    answer: NotebookNode
+    checker: NotebookNode
+
+
+def chapters(root: Path = ROOT) -> list[Path]:
+    """The chapters in reading order. Notebooks of a reader's own beside them are none."""
+    return sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def solutions(root: Path = ROOT) -> list[Path]:
+    return sorted((root / "notebooks" / "solutions").glob("[0-9][0-9]_*.ipynb"))
+
+
+def read(path: Path) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def write(notebook: NotebookNode, path: Path) -> None:
+    """Write a notebook whole or not at all, with line ends lf on every system."""
+    nbformat.validate(notebook)
+    write_whole(path, (nbformat.writes(notebook).rstrip("\n") + "\n").encode())
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def exercises(notebook: NotebookNode) -> list[Exercise]:
+    """The exercises of a chapter or a solution; ValueError for one that is not complete."""
+    cells = {cell.id: cell for cell in notebook.cells}
+    names = [
+        cell.id.removesuffix("-check") for cell in notebook.cells if cell.id.endswith("-check")
+    ]
+    for name in names:
+        if missing := [part for part in (name, f"{name}-answer") if part not in cells]:
+            raise ValueError(f"exercise {name} lacks a cell with the id {missing[0]}")
+    return [Exercise(n, cells[n], cells[f"{n}-answer"], cells[f"{n}-check"]) for n in names]
+
+
+def title(notebook: NotebookNode) -> str:
+    """The heading of the first cell, such as "01 · Meet the digits"."""
+    return notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
+
+
+def summary(notebook: NotebookNode) -> str:
+    """The line in italics below the title."""
+    return notebook.cells[0].source.split("\n")[2].strip("*")
+
+
+# What follows from what
+
+
+def project(root: Path) -> dict:
+    return tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+
+
+def badge(path: Path, root: Path) -> str:
+    address = project(root)["project"]["urls"]["Repository"].removeprefix("https://github.com/")
+    place = f"{address}/blob/{project(root)['tool']['notebooks']['ref']}"
+    colab, name = "https://colab.research.google.com", path.relative_to(root).as_posix()
+    picture = f"{colab}/assets/colab-badge.svg"
+    return f"[![Open in Colab]({picture})]({colab}/github/{place}/{name})"
+
+
+@functools.cache
+def distributions() -> dict[str, list[str]]:
+    """The packages that the modules of this environment belong to."""
+    return importlib.metadata.packages_distributions()
+
+
+def setup(notebook: NotebookNode, root: Path) -> str:
+    """The setup cell, which asks for lenet_utils and for what else the notebook imports."""
+    imported = set()
+    for node in (
+        node for cell in code_cells(notebook) for node in ast.walk(ast.parse(cell.source))
+    ):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module.partition(".")[0])
+    lines = (root / "requirements.txt").read_text("utf-8").splitlines()
+    requirements = [found for line in lines if (found := re.match(r"([\w-]+)[\w<>=.,]*", line))]
+    bounds = {found[1]: found[0] for found in requirements}
+    packages = distributions()
+    there = {"lenet_utils", *project(root)["project"]["dependencies"]}
+    needed = {
+        module: bounds[packages[module][0]]
+        for module in sorted(imported - sys.stdlib_module_names - {"lenet_utils"})
+        if packages[module][0] not in there
+    }
+    settings = project(root)
+    address, ref = settings["project"]["urls"]["Repository"], settings["tool"]["notebooks"]["ref"]
+    return SETUP.format(
+        wheel=f"lenet_utils-{__version__}-py3-none-any.whl",
+        address=f"git+{address}@{ref}",
+        needed="".join(f'    "{module}": "{bound}",\n' for module, bound in needed.items()),
+        version=[int(part) for part in __version__.split(".")],
+    )
+
+
+def chapter(path: Path, root: Path) -> NotebookNode:
+    """A chapter as it should be."""
+    notebook, files = read(path), chapters(root)
+    place = files.index(path)
+    way = ["[README](../README.md)"]
+    if place > 0:
+        way.insert(0, f"← [{title(read(files[place - 1]))}]({files[place - 1].name})")
+    if path != files[-1]:
+        way.append(f"next: [{title(read(files[place + 1]))}]({files[place + 1].name}) →")
+    parts = [f"# {title(notebook)}", f"*{summary(notebook)}*", " · ".join(way), badge(path, root)]
+    notebook.cells[0].source = "\n\n".join(parts)
+    for number, exercise in enumerate(exercises(notebook), start=1):
+        heading = f"### Exercise {number} · "
+        exercise.text.source = re.sub(r"^### Exercise \d+ · ", heading, exercise.text.source)
+        exercise.checker.metadata.update(COLLAPSED)
+    for cell in notebook.cells:
+        if cell.id == "setup":
+            cell.source = setup(notebook, root)
+            cell.metadata.update(COLLAPSED)
+        if cell.id == "chapters":
+            others = [(read(file), file.name) for file in files if file != path]
+            rows = [f"| [{title(other)}]({name}) | {summary(other)} |" for other, name in others]
+            cell.source = "\n".join([cell.source.partition("|")[0] + TABLE, *rows])
+    return notebook
+
+
+def solution(path: Path, root: Path) -> NotebookNode:
+    """The solutions to a chapter as they should be."""
+    notebook, source = read(path), chapter(root / "notebooks" / path.name, root)
+    way = f"← back to [{title(source)}](../{path.name}) · [README](../../README.md)"
+    parts = [f"# {title(source)}: solutions", way, badge(path, root)]
+    notebook.cells[0].source = "\n\n".join(parts)
+    texts = {exercise.name: exercise.text for exercise in exercises(source)}
+    sources = {cell.id: cell for cell in code_cells(source)}
+    for cell in notebook.cells:
+        if cell.id == "setup":
+            cell.source = setup(notebook, root)
+            cell.metadata.update(COLLAPSED)
+        elif cell.id in texts:
+            cell.source = texts[cell.id].source.partition("\n")[0]
+        elif cell.id in sources and not cell.id.endswith("-answer"):
+            cell.source = sources[cell.id].source
+            if cell.id.endswith("-check"):
+                cell.metadata.update(COLLAPSED)
+    return notebook
+
+
+def readme(root: Path) -> str:
+    """README with its tables of chapters and of results as they should be."""
+    import benchmark  # imports torch, which takes a while
+
+    rows = ["| chapter | what you learn | time to run | |", "|---|---|---|---|"]
+    for file in chapters(root):
+        notebook, link = read(file), file.relative_to(root).as_posix()
+        seconds = notebook.metadata.get("recorded", {}).get("seconds", "?")
+        name, cost = f"[{title(notebook)}]({link})", f"{seconds} s"
+        rows.append(f"| {' | '.join([name, summary(notebook), cost, badge(file, root)])} |")
+    text = (root / "README.md").read_text("utf-8")
+    tables = {"chapters": "\n".join(rows), "results": benchmark.table(benchmark.stored())}
+    for name, table in tables.items():
+        inner = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=\n<!-- end of {name} -->)", re.DOTALL)
+        text = inner.sub(lambda _, table=table: table, text)
+    return text
+
+
+def as_it_should_be(root: Path = ROOT) -> dict[Path, NotebookNode | str]:
+    """All files that are partly generated, with their contents."""
+    made = {path: chapter(path, root) for path in chapters(root)}
+    return (
+        made
+        | {path: solution(path, root) for path in solutions(root)}
+        | {root / "README.md": readme(root)}
+    )
+
+
+def main(root: Path = ROOT) -> None:
+    """Write the files that are stale, and print their names."""
+    for path, content in as_it_should_be(root).items():
+        if isinstance(content, str):
+            if content != path.read_text("utf-8"):
+                write_whole(path, content.encode())
+                print(path.relative_to(root))
+        elif content != read(path):
+            write(content, path)
+            print(path.relative_to(root))
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    main()
