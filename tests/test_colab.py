@@ -1,4 +1,4 @@
-"""Every chapter alone, as on Colab: no checkout, no lenet_utils, and a network of one git address.
+"""A chapter alone, as on Colab: no checkout, no lenet_utils, and a network of one git address.
 
 The kernel is that of a new environment which sees the packages of this one, as links, but for
 lenet_utils and torchinfo. A stub of google.colab is imported as the kernel starts. pip has no
@@ -15,21 +15,21 @@ import venv
 import zipfile
 from pathlib import Path
 
+import frame
 import pytest
 
-from notebooks import NOTEBOOKS, ROOT, read, write
+import lenet_utils
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links need privileges on Windows")
 
-ADDRESS = "https://github.com/a-reader/digits"
-WHOLE = ["00_quickstart", "02_architecture"]
-CHAPTERS = [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
+QUICK, CHAPTER = "00_quickstart", "02_architecture"  # of which one needs torchinfo, too
+WHEEL = f"lenet_utils-{lenet_utils.__version__}-py3-none-any.whl"
 HIDDEN = ("lenet_utils", "__editable__", "torchinfo")
 
 
 @pytest.fixture(scope="module")
-def colab(tmp_path_factory):
-    """What all these environments share: links to packages, the stub, torchinfo's wheel."""
+def shared(tmp_path_factory):
+    """What all runtimes share: links to packages, the stub, torchinfo's wheel."""
     shared = tmp_path_factory.mktemp("colab")
     (shared / "packages").mkdir()
     for path in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
@@ -49,129 +49,135 @@ def colab(tmp_path_factory):
     return shared
 
 
-def copy_of_repository(folder):
-    """The files that git tracks, as they are now, in another folder."""
-    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
-    for name in filter(lambda name: (ROOT / name).is_file(), listing.stdout.splitlines()):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """A repository with this one's files, published under ADDRESS."""
-    copy = copy_of_repository(tmp_path_factory.mktemp("published"))
-    subprocess.run([sys.executable, "tools/publish.py", "a-reader/digits"], cwd=copy, check=True)
+    """A repository with this one's files, published at a tag."""
+    copy = tmp_path_factory.mktemp("published")
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=frame.ROOT,
+        capture_output=True,
+        text=True,
+    )
+    for name in filter(lambda name: (frame.ROOT / name).is_file(), listing.stdout.splitlines()):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(frame.ROOT / name, copy / name)
+    publish = [sys.executable, "tools/publish.py", "a-reader/digits", "--ref", "v1"]
+    subprocess.run(publish, cwd=copy, check=True)
     git = ["git", "-c", "user.name=reader", "-c", "user.email=reader@example.org"]
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "published"]):
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "published"], ["tag", "v1"]):
         subprocess.run([*git, *command], cwd=copy, check=True)
+    (copy / "lenet_utils" / "__init__.py").write_text("raise ImportError('not at the tag')\n")
+    subprocess.run([*git, "commit", "-qam", "the branch goes on"], cwd=copy, check=True)
     return copy
 
 
-@pytest.fixture
-def runtime(colab, tmp_path):
-    """A fresh runtime: run(notebook) executes it by nbval, alone in its folder."""
+class Runtime:
+    """A fresh runtime on Colab; a chapter lies alone in its folder."""
 
-    class Runtime:
-        folder = tmp_path / "content"
-        environment = tmp_path / "environment"
-        python = environment / "bin" / "python"
-        variables = {
+    def __init__(self, shared, published, folder):
+        self.folder, environment = folder / "content", folder / "environment"
+        self.folder.mkdir()
+        venv.create(environment, symlinks=True, with_pip=False)
+        self.python = environment / "bin" / "python"
+        self.site = next(environment.glob("lib/python*/site-packages"))
+        (self.site / "packages.pth").write_text(f"{shared / 'packages'}\n")
+        self.variables = {
             **{key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"},
-            "PYTHONPATH": str(colab / "stub"),
+            "PYTHONPATH": str(shared / "stub"),
             "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": str(colab / "index"),
+            "PIP_FIND_LINKS": str(shared / "index"),
             "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this as: without isolation
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"url.file://{published}.insteadOf",
+            "GIT_CONFIG_VALUE_0": "https://github.com/a-reader/digits",
         }
 
-        def publish(self, repository):
-            self.variables = {
-                **self.variables,
-                "GIT_CONFIG_COUNT": "1",
-                "GIT_CONFIG_KEY_0": f"url.file://{repository}.insteadOf",
-                "GIT_CONFIG_VALUE_0": ADDRESS,
-            }
+    def execute(self, *arguments):
+        command = [str(self.python), *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.variables, capture_output=True, text=True
+        )
 
-        def execute(self, *arguments):
-            command = [str(self.python), *arguments]
-            return subprocess.run(
-                command, cwd=self.folder, env=self.variables, capture_output=True, text=True
-            )
+    def set_up(self, repository):
+        """Run the setup cell of the chapter in a repository; return what it did."""
+        notebook = frame.read(repository / "notebooks" / f"{CHAPTER}.ipynb")
+        setup = next(cell.source for cell in notebook.cells if cell.id == "setup")
+        return self.execute("-c", f"{setup}\nimport torchinfo, lenet_utils.training")
 
-        def run(self, notebook):
-            options = ["--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "-q"]
-            return self.execute("-m", "pytest", "-c", os.devnull, *options, notebook.name)
-
-        def installed(self):
-            packages = self.environment.glob("lib/python*/site-packages/*.dist-info")
-            return sorted(path.name.partition("-")[0] for path in packages)
-
-    runtime = Runtime()
-    runtime.folder.mkdir()
-    venv.create(runtime.environment, symlinks=True, with_pip=False)
-    site = next(runtime.environment.glob("lib/python*/site-packages"))
-    (site / "packages.pth").write_text(f"{colab / 'packages'}\n")
-    missing = (
-        "import importlib.util as u; print(u.find_spec('lenet_utils'), u.find_spec('torchinfo'))"
-    )
-    assert runtime.execute("-c", missing).stdout.split() == ["None", "None"]
-    return runtime
+    def installed(self):
+        return sorted(path.name.partition("-")[0] for path in self.site.glob("*.dist-info"))
 
 
-def setup_only(source, target):
-    """A notebook with the setup cell of another, and a cell that needs what it installed."""
-    notebook = read(source)
-    setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    needs = type(setup)(setup, id="needs", source="import torchinfo\nimport lenet_utils.training")
-    notebook.cells = [setup, needs]
-    write(notebook, target)
-    return target
+@pytest.fixture
+def runtime(shared, published, tmp_path):
+    return Runtime(shared, published, tmp_path)
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_chapter_alone(name, runtime, published):
-    runtime.publish(published)
-    source, target = published / "notebooks" / f"{name}.ipynb", runtime.folder / f"{name}.ipynb"
-    if name in WHOLE:
-        shutil.copy(source, target)
-    else:
-        setup_only(source, target)
-    result = runtime.run(target)
+def test_a_chapter_as_a_whole(runtime, published):
+    shutil.copy(published / "notebooks" / f"{QUICK}.ipynb", runtime.folder)
+    options = ["--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "-q", "-n", "0"]
+    result = runtime.execute("-m", "pytest", "-c", os.devnull, *options, f"{QUICK}.ipynb")
     assert result.returncode == 0, result.stdout + result.stderr
     assert " passed" in result.stdout
     # Nothing else was installed: torch, torchvision and numpy are the ones that were there.
+    assert runtime.installed() == ["lenet_utils"]
+
+
+def test_the_setup_cell_of_a_chapter_that_needs_more(runtime, published):
+    result = runtime.set_up(published)
+    assert result.returncode == 0, result.stderr
     assert runtime.installed() == ["lenet_utils", "torchinfo"]
 
 
-def test_uploaded_wheel(runtime, tmp_path):
-    copy = copy_of_repository(tmp_path / "copy")
-    build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", str(copy)]
-    assert runtime.execute(*build).returncode == 0
-    result = runtime.run(setup_only(NOTEBOOKS / "00_quickstart.ipynb", runtime.folder / "a.ipynb"))
-    assert result.returncode == 0, result.stdout + result.stderr
+def test_kaggle(runtime, published):
+    del runtime.variables["PYTHONPATH"]
+    runtime.variables["KAGGLE_KERNEL_RUN_TYPE"] = "Interactive"
+    result = runtime.set_up(published)
+    assert result.returncode == 0, result.stderr
     assert runtime.installed() == ["lenet_utils", "torchinfo"]
-    data = "from lenet_utils import data; print(len(data.load('test').labels))"
-    assert runtime.execute("-c", data).stdout.strip() == "10000"
 
 
-def test_uploaded_folder(runtime):
-    shutil.copytree(ROOT / "lenet_utils", runtime.folder / "lenet_utils")
-    result = runtime.run(setup_only(NOTEBOOKS / "00_quickstart.ipynb", runtime.folder / "a.ipynb"))
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert runtime.installed() == ["torchinfo"]
+def test_elsewhere_it_says_the_command(runtime, published):
+    del runtime.variables["PYTHONPATH"]
+    result = runtime.set_up(published)
+    assert "run in a cell: %pip install" in result.stderr
+    assert '"git+https://github.com/a-reader/digits@v1"' in result.stderr
+    assert '"torchinfo>=1.8,<1.9"' in result.stderr
+    assert runtime.installed() == []
 
 
 def test_not_published(runtime):
-    result = runtime.run(setup_only(NOTEBOOKS / "00_quickstart.ipynb", runtime.folder / "a.ipynb"))
-    assert result.returncode != 0
-    assert "not published yet" in result.stdout
+    result = runtime.set_up(frame.ROOT)
+    assert f"not published: start Jupyter by README's command, or upload {WHEEL}" in result.stderr
     assert runtime.installed() == []
 
 
-def test_not_on_colab(runtime):
-    del runtime.variables["PYTHONPATH"]
-    result = runtime.run(setup_only(NOTEBOOKS / "00_quickstart.ipynb", runtime.folder / "a.ipynb"))
-    assert result.returncode != 0
-    assert "no lenet_utils and no torchinfo: start Jupyter with README's command" in result.stdout
-    assert runtime.installed() == []
+def test_an_uploaded_wheel_between_wrong_ones(runtime, published):
+    pip = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    tag = f"git+file://{published}@v1"
+    assert runtime.execute(*pip, "-w", runtime.folder, tag).returncode == 0
+    for wrong in (WHEEL.replace(".whl", " (1).whl"), "lenet_utils-0.1.0-py3-none-any.whl"):
+        (runtime.folder / wrong).write_text("not a wheel")
+    result = runtime.set_up(frame.ROOT)
+    assert result.returncode == 0, result.stderr
+    assert runtime.installed() == ["lenet_utils", "torchinfo"]
+    program = "from lenet_utils import data, training; print(len(data.load('test').labels)); "
+    result = runtime.execute("-c", f"{program}training.shipped('plain')")
+    assert result.stdout.strip() == "10000", result.stderr
+
+
+def test_an_uploaded_folder(runtime):
+    shutil.copytree(frame.ROOT / "lenet_utils", runtime.folder / "lenet_utils")
+    result = runtime.set_up(frame.ROOT)
+    assert result.returncode == 0, result.stderr
+    assert runtime.installed() == ["torchinfo"]
+
+
+@pytest.mark.parametrize("version", ["0.0.9", None])
+def test_an_old_lenet_utils_is_said(runtime, published, version):
+    (runtime.site / "lenet_utils").mkdir()
+    text = f'__version__ = "{version}"\n' if version else ""
+    (runtime.site / "lenet_utils" / "__init__.py").write_text(text)
+    result = runtime.set_up(published)
+    assert f"lenet_utils {version or 0} is old: %pip install git+https" in result.stderr

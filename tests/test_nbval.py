@@ -1,22 +1,22 @@
 """What the command that tests the chapters makes of a notebook that is not as it should be."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 
 import nbformat
+from frame import ROOT
 from nbformat.v4 import new_code_cell, new_notebook, new_output
-
-from notebooks import ROOT
 
 IMPORT = """
 import torch
 from lenet_utils import data, training
-from lenet_utils.models import LeNet
 """
 TRAIN = """
 digits = data.Digits(torch.zeros(64, 1, 32, 32, dtype=torch.uint8), torch.zeros(64).long())
-training.fit(LeNet(), digits, training.Recipe(epochs=100_000))
+training.train(training.Recipe(epochs=100_000), digits)
 """
 
 
@@ -25,11 +25,11 @@ def code(source, text=None, **options):
     return new_code_cell(source, outputs=outputs, execution_count=1, **options)
 
 
-def failing(folder, timeout=60):
+def failing(folder, timeout=60, env=None):
     """Which notebooks of a folder fail, with the settings of this repository."""
-    settings = ["-c", ROOT / "pyproject.toml", "--rootdir", folder, "-rfE"]
+    settings = ["-c", ROOT / "pyproject.toml", "--rootdir", folder, "-rfE", "-n", "0"]
     command = [sys.executable, "-m", "pytest", *settings, f"--nbval-cell-timeout={timeout}"]
-    result = subprocess.run([*command, folder], capture_output=True, encoding="utf-8")
+    result = subprocess.run([*command, folder], capture_output=True, encoding="utf-8", env=env)
     assert result.returncode in (0, 1), result.stdout
     return set(re.findall(r"^(?:FAILED|ERROR) (?:.*/)?(\w+)\.ipynb", result.stdout, re.M))
 
@@ -47,6 +47,42 @@ def test_stored_outputs_are_compared(tmp_path):
     write(tmp_path, "misspelt", code("print(2 + 2)", "5\n", metadata=misspelt))
     write(tmp_path, "raising", code("raise ValueError", metadata=ignored))
     assert failing(tmp_path) == {"changed", "misspelt", "raising"}
+
+
+SETTINGS = {
+    "MPLBACKEND": "agg",
+    "MATPLOTLIBRC": "matplotlibrc",
+    "IPYTHONDIR": "ipython",
+    "LENET_DEVICE": "gpu",
+    "OMP_NUM_THREADS": "7",
+    "TQDM_DISABLE": "1",
+}
+LOOK = """
+import os
+import matplotlib
+import torch
+from lenet_utils import training
+print(training.device(), torch.get_num_threads(), matplotlib.rcParams["figure.figsize"])
+print("inline" in matplotlib.get_backend(), "TQDM_DISABLE" in os.environ, "spoilt" in globals())
+"""
+
+
+def test_settings_of_whoever_runs_them_reach_no_kernel(tmp_path):
+    profile = tmp_path / "ipython" / "profile_default" / "startup"
+    profile.mkdir(parents=True)
+    (profile / "spoil.py").write_text("spoilt = True\n")
+    (tmp_path / "matplotlibrc").write_text("figure.figsize: 1, 1\n")
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    (tmp_path / "notebooks").mkdir()
+    text = "cpu 1 [6.4, 4.8]\nTrue False False\n"
+    write(tmp_path / "notebooks", "look", code(LOOK, text))
+    spoilt = (
+        os.environ
+        | SETTINGS
+        | {name: str(tmp_path / SETTINGS[name]) for name in ("MATPLOTLIBRC", "IPYTHONDIR")}
+    )
+    assert failing(tmp_path, env=spoilt) == set()
 
 
 # After a cell that takes too long nbval expects the later ones to fail, and calls that success.

@@ -1,24 +1,25 @@
 """The tools for authors, run on copies: the repository itself is never written to."""
 
 import base64
+import io
 import shutil
 import subprocess
 import sys
 
+import frame
 import nbformat
 import publish
 import pytest
 import record
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-
-import notebooks
-from notebooks import ROOT
+from PIL import Image
 
 TOOLS = [
     file.name
-    for file in sorted((ROOT / "tools").glob("*.py"))
+    for file in sorted((frame.ROOT / "tools").glob("*.py"))
     if "__main__" in file.read_text("utf-8")
 ]
+FILES = ("README.md", "pyproject.toml", "requirements.txt")
 
 
 def contents(folder):
@@ -36,7 +37,7 @@ def run(monkeypatch, tool, *arguments):
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_help(tool):
-    command = [sys.executable, ROOT / "tools" / tool, "--help"]
+    command = [sys.executable, frame.ROOT / "tools" / tool, "--help"]
     result = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(f"usage: {tool}")
@@ -48,90 +49,46 @@ def test_help(tool):
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A copy of all that carries the address, which publish.py takes for the repository."""
-    ignored = shutil.ignore_patterns(".ipynb_checkpoints")
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=ignored)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    shutil.copy(ROOT / "README.md", tmp_path)
-    monkeypatch.setattr(publish, "ROOT", tmp_path)
-    monkeypatch.setattr(publish, "PYPROJECT", tmp_path / "pyproject.toml")
-    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "notebooks")
+    """A copy of all that is partly generated, which the tools take for the repository."""
+    ignored = shutil.ignore_patterns(".ipynb_checkpoints", "*.pt")
+    shutil.copytree(frame.ROOT / "notebooks", tmp_path / "notebooks", ignore=ignored)
+    for name in FILES:
+        shutil.copy(frame.ROOT / name, tmp_path)
+    monkeypatch.setattr(frame, "ROOT", tmp_path)
     return tmp_path
 
 
+def test_nothing_changes_where_nothing_is_stale(repository):
+    before = contents(repository)
+    frame.main(repository)
+    assert contents(repository) == before
+
+
 def test_publish_rewrites_every_address_and_nothing_else(repository, monkeypatch, capsys):
-    old, before = publish.current(), contents(repository)
-    run(monkeypatch, publish, "grace-h/digits.2")
+    before = contents(repository)
+    run(monkeypatch, publish, "grace-h/digits.2", "--ref", "v1.0")
     after = contents(repository)
-    assert publish.current() == "grace-h/digits.2"
+    old, new = b"YOUR_GITHUB_NAME/mnist-lenet5", b"grace-h/digits.2"
     for name, content in before.items():
-        assert after[name] == content.replace(old.encode(), b"grace-h/digits.2")
-    changed = {name for name in before if after[name] != before[name]}
+        ours = content.replace(old + b"/blob/main/", new + b"/blob/v1.0/")
+        ours = ours.replace(old + b"@main", new + b"@v1.0")
+        ours = ours.replace(b'github.com/%b"\n' % old, b'github.com/%b"\n' % new)
+        assert after[name] == ours.replace(b'ref = "main"', b'ref = "v1.0"')
+    changed = {name for name in before if after[name] != before[name]} - {"pyproject.toml"}
     assert set(capsys.readouterr().out.replace("\\", "/").splitlines()) == changed
-    assert {"pyproject.toml", "README.md", "notebooks/00_quickstart.ipynb"} <= changed
-    assert set(after) == set(before)
-
-
-def test_publish_rewrites_badges_and_setup_cells(repository, monkeypatch):
-    run(monkeypatch, publish, "grace/digits")
-    text = (repository / "notebooks" / "00_quickstart.ipynb").read_text("utf-8")
-    assert "/github/grace/digits/blob/main/notebooks/00_quickstart.ipynb" in text
-    assert r"ADDRESS = \"https://github.com/grace/digits\"" in text
-
-
-def test_publish_leaves_other_addresses_alone(repository, monkeypatch):
-    old = publish.current()
-    others = f"https://github.com/{old}-2 https://github.com/{old}.wiki https://example.org/{old}\n"
-    (repository / "README.md").write_bytes(f"https://github.com/{old}.\n{others}".encode())
-    run(monkeypatch, publish, "grace/digits")
-    expected = f"https://github.com/grace/digits.\n{others}"
-    assert (repository / "README.md").read_bytes() == expected.encode()
-
-
-def test_publish_can_be_repeated(repository, monkeypatch, capsys):
-    run(monkeypatch, publish, "grace/digits")
-    capsys.readouterr()
-    once = contents(repository)
-    run(monkeypatch, publish, "grace/digits")
-    assert contents(repository) == once
-    assert capsys.readouterr().out == ("Already published under grace/digits: nothing to change.\n")
-
-
-def test_publish_under_a_second_address(repository, monkeypatch):
-    run(monkeypatch, publish, "ada/first")
-    run(monkeypatch, publish, "grace/second")
-    twice = contents(repository)
-    assert not [name for name, content in twice.items() if b"ada/first" in content]
-    run(monkeypatch, publish, "ada/first")
-    run(monkeypatch, publish, "grace/second")
-    assert contents(repository) == twice
+    assert {"README.md", "notebooks/00_quickstart.ipynb"} <= changed
+    run(monkeypatch, publish, "grace-h/digits.2", "--ref", "v1.0")
+    assert contents(repository) == after
+    run(monkeypatch, publish, "YOUR/mnist-lenet5".replace("YOUR", "ada"))
+    run(monkeypatch, publish, "grace-h/digits.2", "--ref", "v1.0")
+    assert contents(repository) == after
 
 
 @pytest.mark.parametrize(
     "address",
-    [
-        "",
-        "a",
-        "a/",
-        "/b",
-        "a/b/c",
-        "a b/c",
-        "-a/b",
-        "a-/b",
-        "a--b/c",
-        "a_b/c",
-        "ä/b",
-        "a" * 40 + "/b",
-        "a/.git",
-        "a/b.git",
-        "a/.",
-        "a/..",
-        "a/b c",
-        "a/b\n",
-        'a/b"',
-        "https://github.com/a/b",
-        "github.com/a/b",
-    ],
+    '|a|a/|/b|a/b/c|a b/c|-a/b|a-/b|a--b/c|a_b/c|ä/b|a/.git|a/b.git|a/.|a/..|a/b c|a/b\n|a/b"'
+    "|https://github.com/a/b|github.com/a/b".split("|")
+    + ["a" * 40 + "/b"],
 )
 def test_publish_refuses_what_is_no_address(repository, monkeypatch, capsys, address):
     before = contents(repository)
@@ -142,28 +99,62 @@ def test_publish_refuses_what_is_no_address(repository, monkeypatch, capsys, add
     assert contents(repository) == before
 
 
+@pytest.mark.parametrize("ref", ["", "-x", "a b", "a..b", "v1/", 'v"', "v1\n"])
+def test_publish_refuses_what_is_no_branch(repository, monkeypatch, ref):
+    before = contents(repository)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, publish, "ada/digits", f"--ref={ref}")
+    assert contents(repository) == before
+
+
 def test_publish_without_an_address_to_replace(repository, monkeypatch):
     (repository / "pyproject.toml").write_text("[project]\n")
     before = contents(repository)
-    with pytest.raises(SystemExit, match="pyproject.toml lacks Repository"):
+    with pytest.raises(SystemExit, match="pyproject.toml lacks"):
         run(monkeypatch, publish, "grace/digits")
     assert contents(repository) == before
+
+
+def test_two_notebooks_make_a_chapter(repository):
+    """Adding one is writing two notebooks, and running one command."""
+    number = len(frame.chapters(repository))
+    name, last = f"{number:02}_more.ipynb", frame.chapters(repository)[-1]
+    setup = new_code_cell(id="setup")
+    heading = new_markdown_cell(f"# {number:02} · See more\n\n*What else there is*")
+    imports = new_code_cell("import torchinfo\nfrom lenet_utils import data")
+    frame.write(new_notebook(cells=[heading, setup, imports]), repository / "notebooks" / name)
+    solution = new_notebook(cells=[new_markdown_cell(), setup])
+    frame.write(solution, repository / "notebooks" / "solutions" / name)
+    frame.main(repository)
+    made = frame.read(repository / "notebooks" / name)
+    assert f"← [{frame.title(frame.read(last))}]({last.name}) · [README]" in made.cells[0].source
+    assert '"torchinfo": "torchinfo>=1.8,<1.9"' in made.cells[1].source
+    assert f"next: [{number:02} · See more]({name}) →" in frame.read(last).cells[0].source
+    row = f"| [{number:02} · See more](notebooks/{name}) | What else there is | ? s |"
+    assert row in (repository / "README.md").read_text("utf-8")
+    quick = frame.read(frame.chapters(repository)[0]).cells
+    assert (
+        f"[{number:02} · See more]({name})" in next(c for c in quick if c.id == "chapters").source
+    )
+    made = frame.read(repository / "notebooks" / "solutions" / name)
+    assert made.cells[0].source.startswith(f"# {number:02} · See more: solutions\n")
+    assert "torchinfo" not in made.cells[1].source
 
 
 # Recording
 
 BAR = """
-import os
-import matplotlib.pyplot as plt
 from tqdm.auto import tqdm
 for _ in tqdm(range(3)):
     pass
-print("done on the", os.environ["LENET_DEVICE"])
+print("done")
 """
 DRAW = """
+import matplotlib.pyplot as plt
+from lenet_utils import plots
 figure, axes = plt.subplots(figsize=(1, 1))
-display(figure, metadata={"image/png": {"alt": "Empty axes"}})
-plt.close(figure)
+axes.imshow([[0, 1], [2, 3]], cmap="gray", interpolation="bicubic")
+plots.show(figure, "A falling slope")
 """
 
 
@@ -174,42 +165,39 @@ def file(tmp_path, monkeypatch):
     cells = [
         new_markdown_cell("# A notebook", metadata={"slideshow": {}}),
         new_code_cell(BAR, metadata={**junk, "tags": ["nbval-ignore-output"]}, execution_count=9),
-        new_code_cell(DRAW, metadata={**junk, "picture": "axes.png"}),
+        new_code_cell(DRAW, metadata={**junk, "picture": "axes.png"}, id="draw"),
     ]
     metadata = {"widgets": {}, "language_info": {"name": "python", "version": "3.0.0"}}
     path = tmp_path / "small.ipynb"
     nbformat.write(new_notebook(cells=cells, metadata=metadata), path)
     (tmp_path / "pictures").mkdir()
     monkeypatch.setattr(record, "PICTURES", tmp_path / "pictures")
+    monkeypatch.setattr(frame, "main", lambda: None)
     return path
-
-
-def test_a_bar_in_a_compared_cell_is_left_for_the_lint_to_find(file, monkeypatch):
-    notebook = notebooks.read(file)
-    notebook.cells[1].metadata.pop("tags")
-    notebooks.write(notebook, file)
-    run(monkeypatch, record, file)
-    assert "widget" in file.read_text("utf-8")
 
 
 def test_record(file, monkeypatch, capsys):
     run(monkeypatch, record, file)
     assert capsys.readouterr().out.startswith("small.ipynb: ")
     once = contents(file.parent)
-    notebook = notebooks.read(file)
+    notebook = frame.read(file)
     text, bar, figure = notebook.cells
     assert text.metadata == {}
     assert bar.metadata == {"tags": ["nbval-ignore-output"]}
-    assert figure.metadata == {"picture": "axes.png"}
-    assert set(notebook.metadata) == {"kernelspec", "language_info"}
-    assert "version" not in notebook.metadata.language_info
+    assert (figure.metadata, figure.id) == ({"picture": "axes.png"}, "draw")
     assert (bar.execution_count, figure.execution_count) == (1, 2)
-    assert [output.get("text") for output in bar.outputs] == ["done on the cpu\n"]
-    assert figure.outputs[0].metadata == {"image/png": {"alt": "Empty axes"}}
+    assert [output.get("text") for output in bar.outputs] == ["done\n"]
     assert "widget" not in file.read_text("utf-8")
-    picture = (file.parent / "pictures" / "axes.png").read_bytes()
-    assert picture == base64.b64decode(figure.outputs[0].data["image/png"])
-    assert picture.startswith(b"\x89PNG")
+    recorded = notebook.metadata.pop("recorded")
+    assert notebook.metadata == record.NOTEBOOK_METADATA
+    assert recorded.seconds % 10 == 0 and recorded.torch and recorded.processor
+    drawn, caption = figure.outputs
+    assert drawn.metadata == {"image/png": {"alt": "A falling slope"}}
+    assert caption.data["text/html"] == "<small>A falling slope</small>"
+    content = (file.parent / "pictures" / "axes.png").read_bytes()
+    assert content == base64.b64decode(drawn.data["image/png"])
+    picture = Image.open(io.BytesIO(content))
+    assert (picture.format, picture.mode, picture.info.get("Software")) == ("PNG", "P", None)
     assert b"\r" not in file.read_bytes()
     assert file.read_bytes().endswith(b"}\n")
 
@@ -217,37 +205,40 @@ def test_record(file, monkeypatch, capsys):
     assert contents(file.parent) == once
 
 
-def test_a_failing_cell_leaves_the_notebook_as_it_was(file, monkeypatch):
-    notebook = notebooks.read(file)
-    notebook.cells.append(new_code_cell("1 / 0"))
-    nbformat.write(notebook, file)
-    before = contents(file.parent)
-    with pytest.raises(SystemExit, match="(?s)small.ipynb: a cell failed, .*ZeroDivisionError"):
-        run(monkeypatch, record, file)
-    assert contents(file.parent) == before
+def test_few_colours_look_alike():
+    """A picture of many colours: no pixel is far from what it was."""
+    side = range(64)
+    colours = bytes(value for y in side for x in side for value in (4 * x, 4 * y, 128, 255))
+    many, png = Image.frombytes("RGBA", (64, 64), colours), io.BytesIO()
+    many.save(png, format="png")
+    few = Image.open(io.BytesIO(record.with_256_colours(png.getvalue()))).convert("RGB")
+    pairs = zip(many.convert("RGB").tobytes(), few.tobytes(), strict=True)
+    assert 0 < max(abs(one - other) for one, other in pairs) < 24
 
 
-def test_a_picture_needs_one_figure(file, monkeypatch):
-    notebook = notebooks.read(file)
-    notebook.cells[2].source = "print('nothing drawn')"
-    nbformat.write(notebook, file)
-    with pytest.raises(SystemExit, match="expected one figure for a picture, got 0"):
-        run(monkeypatch, record, file)
-    assert contents(file.parent / "pictures") == {}
+def test_a_bar_in_a_compared_cell_is_left_for_the_lint_to_find(file, monkeypatch):
+    notebook = frame.read(file)
+    notebook.cells[1].metadata.pop("tags")
+    frame.write(notebook, file)
+    run(monkeypatch, record, file)
+    assert "widget" in file.read_text("utf-8")
+
+
+def test_what_fails_leaves_the_notebook_as_it_was(file, monkeypatch):
+    for source, message in [
+        ("1 / 0", "(?s)small.ipynb: a cell failed, .*ZeroDivisionError"),
+        ("print('nothing')", "expected one figure for a picture, got 0"),
+    ]:
+        notebook = frame.read(file)
+        notebook.cells[2].source = source
+        nbformat.write(notebook, file)
+        before = contents(file.parent)
+        with pytest.raises(SystemExit, match=message):
+            run(monkeypatch, record, file)
+        assert contents(file.parent) == before
 
 
 def test_record_of_a_notebook_that_does_not_exist(file, monkeypatch, capsys):
-    before = contents(file.parent)
     with pytest.raises(SystemExit):
-        run(monkeypatch, record, file, "none.ipynb")
+        run(monkeypatch, record, "none.ipynb")
     assert "no such notebook: none.ipynb" in capsys.readouterr().err
-    assert contents(file.parent) == before
-
-
-def test_all_notebooks_are_the_chapters_and_then_their_solutions(tmp_path, monkeypatch):
-    (tmp_path / "solutions").mkdir()
-    for name in ("01_b.ipynb", "solutions/01_b.ipynb", "00_a.ipynb", "notes.txt"):
-        (tmp_path / name).touch()
-    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
-    found = [path.relative_to(tmp_path).as_posix() for path in notebooks.all_notebooks()]
-    assert found == ["00_a.ipynb", "01_b.ipynb", "solutions/01_b.ipynb"]
