@@ -33,7 +33,7 @@ def show(figure: Figure, caption: str) -> None:
     """Put a figure as PNG into the notebook, with its caption below for everyone, and close it.
 
     The caption says what is drawn to those who cannot see it. It stands as text below, since
-    JupyterLab shows no alternative texts; nbconvert takes it for the picture's.
+    neither JupyterLab nor nbconvert's usual page passes on a picture's alternative text.
     """
     png = io.BytesIO()
     figure.savefig(png, format="png", bbox_inches="tight")

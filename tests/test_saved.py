@@ -30,7 +30,8 @@ def trained(network):
 def content(trained):
     weights = trained.model.state_dict().items()
     stored = {name: (value.dtype, value.shape, value.numpy().tobytes()) for name, value in weights}
-    return stored, repr(trained[1:])  # which tells 1 from 1.0, and a tuple from a list
+    kind = getattr(trained.model, "softmax", None)
+    return stored, kind, repr(trained[1:])  # which tells 1 from 1.0, and a tuple from a list
 
 
 @pytest.fixture
