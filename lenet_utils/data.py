@@ -108,7 +108,7 @@ def as_images(images: Tensor | np.ndarray) -> Tensor:
     to 1. Raises TypeError or ValueError, with what to do, for anything else.
     """
     if isinstance(images, np.ndarray):
-        images = torch.from_numpy(np.ascontiguousarray(images))
+        images = torch.from_numpy(images.copy())  # it may be read-only, or mirrored
     if not isinstance(images, Tensor):
         raise TypeError(
             f"expected images as a tensor or a NumPy array, got {type(images).__name__}: "
@@ -117,7 +117,7 @@ def as_images(images: Tensor | np.ndarray) -> Tensor:
     shape = tuple(images.shape)
     if len(shape) == 2:
         images = images[None, None]
-    elif len(shape) == 3 and 3 not in (shape[0], shape[2]):  # else these may be colours
+    elif len(shape) == 3 and shape[0] != 3 and shape[2] > 4:  # else these may be colours
         images = images[:, None]
     elif len(shape) != 4 or shape[1] != 1:
         raise ValueError(

@@ -17,7 +17,7 @@ def predict(model: nn.Module, images: Tensor | np.ndarray, batch_size: int = 250
     These are logits, or probabilities where the model ends in a softmax. The model runs in
     evaluation mode, without gradients; its modules are then in the modes they were in before.
     """
-    device = next(model.parameters()).device
+    device = next(model.parameters(), torch.zeros(0)).device
     with evaluating(model):
         batches = data.as_images(images).split(batch_size)
         return torch.cat([model(data.to_input(batch.to(device))).cpu() for batch in batches])
@@ -103,7 +103,7 @@ def temperature(logits: Tensor, labels: Tensor) -> float:
     temperature from 0.01 to 100 is best: all answers are right, or no better than chance.
     """
     _check(logits, labels)
-    logits = logits.double()
+    logits = logits.double() - logits.double().amax(1, keepdim=True)  # changes no probability
     right = logits.gather(1, labels.long()[:, None]).mean().item()
 
     def too_cold(temperature: float) -> bool:
@@ -111,8 +111,10 @@ def temperature(logits: Tensor, labels: Tensor) -> float:
 
     low, high = 0.01, 100.0
     if not too_cold(low) or too_cold(high):
-        what = "no better than chance" if too_cold(high) else "as good as all right"
-        raise ValueError(f"expected some answers right and some wrong, got {what}: no best one")
+        raise ValueError(
+            "no temperature from 0.01 to 100 is best: either all answers are right (and the lower "
+            "the better), or they are no better than chance (and the higher the better)"
+        )
     while high / low > 1 + 1e-9:  # halve the range, on a logarithmic scale
         middle = (low * high) ** 0.5
         low, high = (middle, high) if too_cold(middle) else (low, middle)
@@ -126,7 +128,7 @@ def _check(outputs: Tensor, labels: Tensor) -> None:
             "expected outputs (N, C) and labels (N,), at least one; "
             f"got {tuple(outputs.shape)} and {tuple(labels.shape)}"
         )
-    if not outputs.isfinite().all():
-        raise ValueError("expected outputs that are numbers, got some that are infinite or NaN")
+    if not outputs.is_floating_point() or not outputs.isfinite().all():
+        raise ValueError(f"expected finite floats, got {outputs.dtype}, or infinite or NaN values")
     if labels.is_floating_point() or not 0 <= labels.min() <= labels.max() < outputs.shape[1]:
         raise ValueError(f"expected labels as whole numbers below {outputs.shape[1]}, got {labels}")

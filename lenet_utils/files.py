@@ -10,15 +10,15 @@ def writable(path: str | Path) -> Path:
 
     What is there already stays as it is. Raises OSError, with what to do, if it cannot be written.
     """
-    path = Path(path).expanduser()
     try:
+        path = Path(path).expanduser()
         if path.is_dir():
             raise IsADirectoryError("it is a folder")
         probe = _beside(path)
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
+        reason = getattr(error, "strerror", None) or error
         raise OSError(
             f"cannot write {path} ({reason}): name a file in a folder that exists and is yours"
         ) from error

@@ -111,7 +111,7 @@ def layer_table(model: nn.Module, input_shape: tuple[int, ...] = (1, 32, 32)) ->
                 maps = module.in_channels // module.groups  # that one output map is made from
                 formula = f"({kernel}·{kernel}·{maps}{bias})·{module.out_channels}"
                 macs = math.prod(after) * kernel * kernel * maps
-        elif isinstance(module, nn.Linear):
+        elif isinstance(module, nn.Linear) and len(before) == 1:
             formula = f"({module.in_features}{bias})·{module.out_features}"
             macs = module.in_features * module.out_features
             field = input_shape[-1]  # every value before, and through these the whole image

@@ -93,7 +93,7 @@ def device() -> torch.device:
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise ValueError(
             f"the environment variable LENET_DEVICE is {name!r}, which cannot be used here: "
             "set it to cpu, or to nothing, and restart"
@@ -107,7 +107,7 @@ def adam(parameters: Iterable[nn.Parameter], recipe: Recipe) -> Optimizer:
 
 def train(
     recipe: Recipe,
-    digits: Digits,
+    digits: Digits | Iterable[tuple[Tensor, Tensor]],
     *,
     seed: int = 0,
     network: Callable[[], nn.Module] | None = None,
@@ -115,6 +115,7 @@ def train(
 ) -> Trained:
     """Make a network and train it by a recipe; the seed decides its start and all that follows.
 
+    digits   what to train on, as for `fit`
     network  makes it; a LeNet, with a softmax if the recipe says so, if left out
     options  those of `fit`, from validation to progress
     """
@@ -202,6 +203,8 @@ def check_task(model: nn.Module, train, recipe: Recipe, validation: Digits | Non
     for name, digits in {"train": train, "validation": validation}.items():
         if isinstance(digits, Digits) and not 0 < len(digits.images) == len(digits.labels):
             raise ValueError(f"expected {name} images, as many as labels, at least one: {digits}")
+    if not isinstance(train, Digits) and not len(train):
+        raise ValueError("expected at least one batch in each epoch")
 
 
 def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
@@ -264,12 +267,14 @@ def restore(path: str | Path, network: nn.Module | None = None) -> Trained:
             f"{path} is damaged, or was not written by training.save of this version: save it again"
         ) from error
     model = LeNet(softmax=recipe.softmax) if network is None else network
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
+    kinds = [
+        {name: (t.dtype, t.shape) for name, t in d.items()} for d in (weights, model.state_dict())
+    ]
+    if kinds[0] != kinds[1]:
         raise ValueError(
             f"{path} holds another network than {type(model).__name__}: pass one of its kind"
-        ) from error
+        )
+    model.load_state_dict(weights)
     model.to(memory_format=torch.channels_last).eval()
     return Trained(model, recipe, content["seed"], history)
 
@@ -286,5 +291,5 @@ def digest(content: dict) -> str:
     hashed.update(json.dumps(plain, sort_keys=True).encode())
     for name, tensor in [*content["weights"].items(), ("losses", content["losses"])]:
         hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        hashed.update(tensor.contiguous().numpy().tobytes())
+        hashed.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
     return hashed.hexdigest()

@@ -1,6 +1,8 @@
 """The benchmark: what it measures, and that its stored results are those of training again."""
 
+import json
 import statistics
+from dataclasses import asdict
 from itertools import permutations
 from types import SimpleNamespace
 
@@ -77,6 +79,12 @@ def test_recipes_are_told_apart(name, other):
     for accuracy, loss in zip(STORED[name]["accuracy"], STORED[name]["loss"], strict=True):
         run = {"accuracy": accuracy, "loss": loss}
         assert within_the_spread(run, STORED[name]) and not within_the_spread(run, STORED[other])
+
+
+@pytest.mark.parametrize("name", training.RECIPES)
+def test_results_are_of_the_recipe_as_it_is(name):
+    recipe = asdict(training.RECIPES[name])
+    assert STORED[name]["recipe"] == json.loads(json.dumps(recipe)), "run tools/benchmark.py"
 
 
 def test_a_cheap_recipe_again():

@@ -174,13 +174,18 @@ def test_temperature_has_the_smallest_cross_entropy():
 
 
 @pytest.mark.parametrize(
-    "labels, what",
-    [([0, 0, 0, 0], "as good as all right"), ([0, 0, 1, 1], "chance"), ([1, 1, 1, 0], "chance")],
+    "logits, labels",
+    [
+        ([[5.0, 0.0]] * 4, [0, 0, 0, 0]),
+        ([[100.0, 99.63]], [0]),  # right by a little: rounding must not find a best temperature
+        ([[5.0, 0.0]] * 4, [0, 0, 1, 1]),
+        ([[5.0, 0.0]] * 4, [1, 1, 1, 0]),
+        ([[0.0, 0.0]] * 2, [0, 1]),
+    ],
 )
-def test_there_is_no_best_temperature(labels, what):
-    logits = torch.tensor([[5.0, 0.0]] * 4)
-    with pytest.raises(ValueError, match=f"some answers right and some wrong, got .*{what}"):
-        evaluation.temperature(logits, torch.tensor(labels))
+def test_there_is_no_best_temperature(logits, labels):
+    with pytest.raises(ValueError, match="no temperature from 0.01 to 100 is best"):
+        evaluation.temperature(torch.tensor(logits), torch.tensor(labels))
 
 
 # What these three take

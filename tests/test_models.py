@@ -150,6 +150,7 @@ def test_receptive_field_of_a_multi_layer_perceptron():
         nn.LayerNorm(32),
         nn.AdaptiveAvgPool2d(4),
         nn.Upsample(scale_factor=2),
+        nn.Linear(32, 10),  # of maps
     ],
     ids=str,
 )

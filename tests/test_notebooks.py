@@ -142,19 +142,11 @@ def tags_are_known(notebook, file):
             yield "a marker comment of nbval: use its tag"
 
 
-def compared(notebook):
-    """The cells of which nbval compares something."""
-    return [
-        cell
-        for cell in code_cells(notebook)
-        if not is_ignored(cell) and any(any(compared_texts(output)) for output in cell.outputs)
-    ]
-
-
 def half_are_compared(notebook, file):
     with_output = [cell for cell in code_cells(notebook) if cell.outputs]
-    if 2 * len(compared(notebook)) < len(with_output):
-        yield f"of {len(with_output)} cells with output only {len(compared(notebook))} are compared"
+    count = len(frame.compared(notebook))
+    if 2 * count < len(with_output):
+        yield f"of {len(with_output)} cells with output only {count} are compared"
 
 
 def ignored_cells_are_followed_by_a_check(notebook, file):
@@ -359,15 +351,15 @@ def test_readme_is_not_stale():
     assert frame.readme(frame.ROOT) == (frame.ROOT / "README.md").read_text("utf-8")
 
 
-COUNTS = json.loads((frame.ROOT / "tests" / "counts.json").read_text("utf-8"))
+COUNTS = json.loads((frame.ROOT / frame.COUNTS).read_text("utf-8"))
 
 
 def test_no_fewer_cells_are_compared_than_before():
-    counts = {f"{file.parent.name}/{file.stem}": len(compared(frame.read(file))) for file in ALL}
-    assert {
-        name for name in COUNTS["compared cells"] if counts[name] < COUNTS["compared cells"][name]
-    } == set()
-    assert set(counts) == set(COUNTS["compared cells"])
+    counts = {f"{file.parent.name}/{file.stem}": file for file in ALL}
+    counts = {name: len(frame.compared(frame.read(file))) for name, file in counts.items()}
+    stored = COUNTS["compared cells"]
+    assert {name for name in stored if counts.get(name, 0) < stored[name]} == set()
+    assert frame.counts(frame.ROOT) == (frame.ROOT / frame.COUNTS).read_text("utf-8"), "stale"
 
 
 def test_no_fewer_tests_are_collected_than_before(request):
@@ -436,6 +428,8 @@ def good_repository(tmp_path_factory):
     for name in ("README.md", "requirements.txt", "pyproject.toml"):
         shutil.copy(frame.ROOT / name, tmp_path)
     (tmp_path / "notebooks" / "solutions").mkdir(parents=True)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / frame.COUNTS).write_text('{"compared cells": {}, "tests": 0}')
     for name, heading in [("00_begin", "00 · Begin"), ("02_end", "02 · End")]:
         cells = [new_markdown_cell(f"# {heading}\n\n*Words*"), code("", name="setup")]
         frame.write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")

@@ -35,8 +35,8 @@ def axes():
 
 @pytest.fixture
 def images():
-    """Five images of 3×4 pixels, all different."""
-    return torch.arange(5 * 12, dtype=torch.uint8).reshape(5, 1, 3, 4)
+    """Five images of 3×5 pixels, all different."""
+    return torch.arange(5 * 15, dtype=torch.uint8).reshape(5, 1, 3, 5)
 
 
 def test_digits_stand_row_by_row(images):

@@ -30,8 +30,7 @@ def trained(network):
 def content(trained):
     weights = trained.model.state_dict().items()
     stored = {name: (value.dtype, value.shape, value.numpy().tobytes()) for name, value in weights}
-    kind = getattr(trained.model, "softmax", None)
-    return stored, kind, repr(trained[1:])  # which tells 1 from 1.0, and a tuple from a list
+    return stored, getattr(trained.model, "softmax", None), repr(trained[1:])  # 1 is not 1.0
 
 
 @pytest.fixture
@@ -66,6 +65,15 @@ def test_a_place_that_cannot_be_written_or_read(path, place):
     for read in (training.restore, training.shipped):
         with pytest.raises(FileNotFoundError, match="nothing"):
             read("nothing")
+
+
+def test_a_refused_file_leaves_the_given_network_as_it_was(path):
+    given = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(3, 3))
+    before = {name: value.clone() for name, value in given.state_dict().items()}
+    for other in (given, tiny().double()):
+        with pytest.raises(ValueError, match="another network than Sequential"):
+            training.restore(path, other)
+    assert all(torch.equal(value, before[name]) for name, value in given.state_dict().items())
 
 
 @pytest.mark.parametrize("network, count", [(tiny, 300), (LeNet, 60)])

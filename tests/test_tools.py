@@ -19,7 +19,7 @@ TOOLS = [
     for file in sorted((frame.ROOT / "tools").glob("*.py"))
     if "__main__" in file.read_text("utf-8")
 ]
-FILES = ("README.md", "pyproject.toml", "requirements.txt")
+FILES = ("README.md", "pyproject.toml", "requirements.txt", "tests/counts.json")
 
 
 def contents(folder):
@@ -52,8 +52,9 @@ def repository(tmp_path, monkeypatch):
     """A copy of all that is partly generated, which the tools take for the repository."""
     ignored = shutil.ignore_patterns(".ipynb_checkpoints", "*.pt")
     shutil.copytree(frame.ROOT / "notebooks", tmp_path / "notebooks", ignore=ignored)
+    (tmp_path / "tests").mkdir()
     for name in FILES:
-        shutil.copy(frame.ROOT / name, tmp_path)
+        shutil.copy(frame.ROOT / name, tmp_path / name)
     monkeypatch.setattr(frame, "ROOT", tmp_path)
     return tmp_path
 

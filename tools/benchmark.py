@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -139,7 +140,7 @@ def measure() -> dict:
         results["images_per_second"][str(size)] = round(images_per_second(model, test.images, size))
     for name, recipe in training.RECIPES.items():
         runs = [train_and_judge(recipe, seed) for seed in SEEDS]
-        results["recipes"][name] = {"epochs": recipe.epochs, "seeds": SEEDS}
+        results["recipes"][name] = {"recipe": asdict(recipe), "seeds": SEEDS}
         for key in runs[0]:
             results["recipes"][name][key] = [run[key] for run in runs]
     return results
@@ -162,7 +163,7 @@ def table(results: dict) -> str:
     for name, result in results["recipes"].items():
         percent = [100 * accuracy for accuracy in result["accuracy"]]
         mean, spread = statistics.mean(percent), statistics.stdev(percent)
-        seconds, epochs = statistics.median(result["seconds"]), result["epochs"]
+        seconds, epochs = statistics.median(result["seconds"]), result["recipe"]["epochs"]
         lines.append(f"| `{name}` | {epochs} | {mean:.2f} ± {spread:.2f} % | {seconds:.0f} s |")
     return "\n".join(lines)
 

@@ -5,15 +5,16 @@
 Address and branch come from pyproject.toml, titles and summaries from the first cells of the
 chapters, bounds of packages from requirements.txt, times from the recordings, results from
 tools/benchmark.json. From these follow: navigation, badges and setup cells; the tables of chapters
-in README and 00; the numbers of exercises; the headings and checkers of their solutions. In a
-solution, a code cell with the id of one in the chapter is its copy. Running it again changes
-nothing, and a test compares ("stale").
+in README and 00; the numbers of exercises; the headings and checkers of their solutions; the
+least number of compared cells. In a solution, a code cell with the id of one in the chapter is its
+copy. Running it again changes nothing, and a test compares ("stale").
 """
 
 import argparse
 import ast
 import functools
 import importlib.metadata
+import json
 import re
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ except ModuleNotFoundError:  # before Python 3.11
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
+COUNTS = Path("tests/counts.json")
 COLLAPSED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # on Colab, in JupyterLab
 SETUP = """\
 # @title Setup: run this cell first. On Colab and Kaggle it installs what is missing.
@@ -103,6 +105,21 @@ def exercises(notebook: NotebookNode) -> list[Exercise]:
         if missing := [part for part in (name, f"{name}-answer") if part not in cells]:
             raise ValueError(f"exercise {name} lacks a cell with the id {missing[0]}")
     return [Exercise(n, cells[n], cells[f"{n}-answer"], cells[f"{n}-check"]) for n in names]
+
+
+def compared(notebook: NotebookNode) -> list[NotebookNode]:
+    """The cells of which nbval compares something: not ignored, and with more than images."""
+    return [
+        cell
+        for cell in code_cells(notebook)
+        if "nbval-ignore-output" not in cell.metadata.get("tags", [])
+        and any(kind for output in cell.outputs for kind in kinds(output) if "image/" not in kind)
+    ]
+
+
+def kinds(output: NotebookNode) -> list[str]:
+    """The MIME types of an output, or its kind if it has none."""
+    return list(output.get("data", {})) or [output.output_type]
 
 
 def title(notebook: NotebookNode) -> str:
@@ -229,6 +246,15 @@ def readme(root: Path) -> str:
         inner = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=\n<!-- end of {name} -->)", re.DOTALL)
         text = inner.sub(lambda _, table=table: table, text)
     return text
+
+
+def counts(root: Path) -> str:
+    """tests/counts.json, with the least number of compared cells raised, never lowered."""
+    stored = json.loads((root / COUNTS).read_text("utf-8"))
+    for path in [*chapters(root), *solutions(root)]:
+        name, least = f"{path.parent.name}/{path.stem}", stored["compared cells"]
+        least[name] = max(least.get(name, 0), len(compared(read(path))))
+    return json.dumps(stored, indent=1) + "\n"
 
 
 def as_it_should_be(root: Path = ROOT) -> dict[Path, NotebookNode | str]:
