@@ -58,20 +58,21 @@ def load(subset: str, size: int = 32) -> Digits:
     return Digits(images if size == images.shape[-1] else resize(images, size), labels)
 
 
-def resize(images: Tensor, size: int = 32) -> Tensor:
-    """Images uint8 (N, 1, H, W) resized to (N, 1, size, size), bilinear with antialiasing.
+def resize(images: Tensor | np.ndarray, size: int = 32) -> Tensor:
+    """Images, as `as_images` takes them → uint8 (N, 1, size, size), bilinear with antialiasing.
 
     The same grey levels on every processor. (torchvision's own resize of uint8 depends on the
     processor's vector instructions: without AVX2 some pixels differ by one.)
     """
-    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+    return F.interpolate(as_images(images), size=(size, size), mode="bilinear", antialias=True)
 
 
-def pad(images: Tensor, size: int = 32) -> Tensor:
-    """Images (N, 1, H, W) in the middle of (N, 1, size, size), with zeros (paper) around them.
+def pad(images: Tensor | np.ndarray, size: int = 32) -> Tensor:
+    """Images, as `as_images` takes them, in the middle of uint8 (N, 1, size, size), paper around.
 
     So the images of 1998 became 32×32. Raises ValueError for images larger than that.
     """
+    images = as_images(images)
     height, width = size - images.shape[-2], size - images.shape[-1]
     if height < 0 or width < 0:
         shape = tuple(images.shape)
@@ -134,8 +135,8 @@ def as_images(images: Tensor | np.ndarray) -> Tensor:
         images = (images * 255).round().to(torch.uint8)
     if images.dtype != torch.uint8:
         raise TypeError(
-            f"expected pixels as uint8 or floats from 0 to 1, got {images.dtype}: "
-            "images.to(torch.uint8) makes them bytes, if they are from 0 to 255"
+            f"expected pixels as uint8 or floats from 0 to 1, got {images.dtype}: convert them to "
+            "uint8 if they are from 0 to 255, to float if they are 0 and 1"
         )
     return images
 

@@ -67,6 +67,8 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 15) -> list[B
     numbers (N,). Raises ValueError for other shapes, logits, and what is not a number.
     """
     _check(probabilities, labels)
+    if bins < 1:
+        raise ValueError(f"expected at least one bin, got {bins}")
     sums = probabilities.sum(1)
     if probabilities.min() < 0 or not torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
         raise ValueError(

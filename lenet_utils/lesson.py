@@ -51,22 +51,37 @@ def exercise(
             so that it may change them; a check then gets a result and the arguments it is for.
             Without cases a check gets the answer itself.
 
-    An answer that raises, or makes a check raise, is not yet right either.
+    An answer is right in any type that says the same: 21.0 for 21, a tensor for a number. One that
+    raises, or makes a check raise, is not yet right.
     """
+    said, doing = f"✗ Exercise {name}: not yet.", "Calling it"
     try:
         for case in cases or [()]:
-            hint = "Calling it failed."
             result = answer(*copy.deepcopy(case)) if cases and answer is not ... else answer
+            result = _plain(result, flat=not cases)
             if result is ...:
                 print(f"Exercise {name} is open: put your answer in place of ..., run both cells.")
                 return
+            doing = f"Checking a {type(result).__name__}"
             for hint, holds in checks.items():
                 if not holds(result, *case):
-                    print(f"✗ Exercise {name}: not yet. {hint}")
+                    print(f"{said} {hint}")
                     return
+            doing = "Calling it"
         print(f"✓ Exercise {name}: right.")
     except Exception as error:
-        print(f"✗ Exercise {name}: not yet. {hint} ({type(error).__name__}: {error})")
+        print(f"{said} {doing} failed. ({type(error).__name__}: {error})")
+
+
+def _plain(answer: Any, flat: bool) -> Any:
+    """The same answer, as a plain number if it is one or, with flat=True, as a list of them."""
+    if getattr(answer, "ndim", 2) <= flat:
+        answer = answer.tolist()
+    elif str(getattr(answer, "dtype", "")) == "torch.float64":
+        answer = answer.float()
+    if isinstance(answer, set | tuple | list):
+        return type(answer)(_plain(part, flat) for part in answer)
+    return int(answer) if isinstance(answer, float) and answer.is_integer() else answer
 
 
 def source(thing: Any) -> Markdown:

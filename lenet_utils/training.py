@@ -118,6 +118,8 @@ def train(
     digits   what to train on, as for `fit`
     network  makes it; a LeNet, with a softmax if the recipe says so, if left out
     options  those of `fit`, from validation to progress
+
+    An interrupt (KeyboardInterrupt) loses the network; `fit` keeps the one it is given.
     """
     torch.manual_seed(seed)
     model = LeNet(softmax=recipe.softmax) if network is None else network()
@@ -205,6 +207,13 @@ def check_task(model: nn.Module, train, recipe: Recipe, validation: Digits | Non
             raise ValueError(f"expected {name} images, as many as labels, at least one: {digits}")
     if not isinstance(train, Digits) and not len(train):
         raise ValueError("expected at least one batch in each epoch")
+    if validation is not None:
+        outputs = predict(model, validation.images[:1])  # raises for images that are not for it
+        low, high = validation.labels.aminmax()
+        if not 0 <= low <= high < outputs.shape[1]:
+            raise ValueError(
+                f"expected validation labels below {outputs.shape[1]}, got {low}…{high}"
+            )
 
 
 def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
@@ -235,7 +244,7 @@ def save(trained: Trained, path: str | Path) -> None:
     content = {
         "weights": {name: tensor.cpu() for name, tensor in trained.model.state_dict().items()},
         "recipe": asdict(trained.recipe),
-        "seed": trained.seed,
+        "seed": int(trained.seed),
         "losses": torch.tensor(trained.history.losses, dtype=torch.float64),
         "epochs": trained.history.epochs,
     }
@@ -280,7 +289,13 @@ def restore(path: str | Path, network: nn.Module | None = None) -> Trained:
 
 
 def shipped(name: str = "plain") -> Trained:
-    """A network that comes with this package; its name is that of its recipe."""
+    """A network that comes with this package; its name is that of its recipe.
+
+    Raises FileNotFoundError, with the names there are, for any other.
+    """
+    names = sorted(path.stem for path in SHIPPED.glob("*.pt"))
+    if name not in names:
+        raise FileNotFoundError(f"no network {name!r} ships; there are: {', '.join(names)}")
     return restore(SHIPPED / f"{name}.pt")
 
 

@@ -3,6 +3,7 @@ import platform
 import re
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 
@@ -69,9 +70,9 @@ def said(capsys, expected):
         (torch.tensor(12), RIGHT),
         (torch.tensor(11), NOT_YET + "Is it even?"),
         (-3, NOT_YET + "Is it positive?"),  # nor is it even
-        ("12", NOT_YET + "Is it positive? (TypeError: '>' not supported between*)"),
-        (torch.ones(2), NOT_YET + "Is it positive? (RuntimeError: Boolean value of Tensor*)"),
-        (lambda: 12, NOT_YET + "Is it positive? (TypeError: *)"),  # it is not called
+        ("12", NOT_YET + "Checking a str failed. (TypeError: '>' not supported between*)"),
+        (torch.ones(2), NOT_YET + "Checking a list failed. (TypeError: '>' not supported*)"),
+        (lambda: 12, NOT_YET + "Checking a function failed. (TypeError: *)"),  # it is not called
     ],
 )
 def test_an_answer(capsys, answer, expected):
@@ -101,6 +102,31 @@ def test_an_answer_that_is_a_function(capsys, answer, expected):
     exercise("3a", answer, checks, cases)
     assert said(capsys, expected)
     assert cases == [([1, 2], 2), ([4], 3)]
+
+
+@pytest.mark.parametrize(
+    "answer, plain, cases",
+    [
+        (torch.tensor(21.0), 21, ()),
+        (np.float64(0.5), 0.5, ()),
+        ({4.0, torch.tensor(9)}, {4, 9}, ()),
+        (torch.tensor([4, 9]), [4, 9], ()),
+        (np.array([6.0, 28.0]), [6, 28], ()),
+        ((6, np.int64(28)), (6, 28), ()),
+        (lambda: torch.tensor(3.5), 3.5, [()]),
+        (lambda: 3.0, 3, [()]),
+    ],
+)
+def test_an_answer_in_another_type_is_the_same_answer(capsys, answer, plain, cases):
+    same = {"?": lambda given: given == plain and type(given) is type(plain)}
+    exercise("3a", answer, same, cases)
+    assert said(capsys, RIGHT)
+
+
+def test_tensors_are_compared_in_float32(capsys):
+    checks = {"?": lambda given: torch.allclose(given, torch.tensor([0.1, 0.2]))}
+    exercise("3a", lambda: torch.tensor([0.1, 0.2], dtype=torch.float64), checks, [()])
+    assert said(capsys, RIGHT)
 
 
 def test_an_interrupt_is_no_answer():

@@ -6,6 +6,7 @@ breaks it, made from a good one at the end of this page: a rule that cannot fail
 
 import ast
 import copy
+import html
 import json
 import re
 import shutil
@@ -230,7 +231,7 @@ def pictures_are_stored_and_described(notebook, file):
         for output in (output for output in cell.outputs if "data" in output):
             if any(kind.startswith("image/") for kind in output.data):
                 alt = output.metadata.get("image/png", {}).get("alt", "")
-                if not alt.strip() or not any(alt[:20] in caption for caption in captions):
+                if not alt.strip() or f"<small>{html.escape(alt, False)}</small>" not in captions:
                     yield f"a picture without a caption, of {cell.source[:60]}: use plots.show"
 
 
@@ -288,8 +289,8 @@ def anchors(file):
 
 
 def title_has_the_number_of_the_file(notebook, file):
-    if not re.match(rf"{file.name[:2]} · \S", frame.title(notebook)):
-        yield f"title {frame.title(notebook)!r}: expected # {file.name[:2]} · …"
+    if not notebook.cells[0].source.startswith(f"# {file.name[:2]} · "):
+        yield f"{notebook.cells[0].source[:40]!r}: expected # {file.name[:2]} · …"
 
 
 def chapters_open_and_end_alike(notebook, file):
@@ -363,10 +364,10 @@ def test_no_fewer_cells_are_compared_than_before():
 
 
 def test_no_fewer_tests_are_collected_than_before(request):
-    settings = request.config
-    if settings.args != settings.getini("testpaths") or settings.getoption("keyword"):
+    whole = request.config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if not whole or request.config.getoption("keyword"):
         pytest.skip("not all tests are run")
-    assert len(request.session.items) >= COUNTS["tests"]
+    assert 0 < COUNTS["tests"] <= len(request.session.items)
 
 
 # Every rule on a notebook that breaks it
@@ -545,7 +546,6 @@ BROKEN = [
     (relative_links_lead_somewhere, cell(7, source="See [there](#Nowhere).")),
     (relative_links_lead_somewhere, cell(7, source="See [there](00_begin.ipynb#Nowhere).")),
     (title_has_the_number_of_the_file, replaced(0, "# 01 ·", "# 02 ·")),
-    (title_has_the_number_of_the_file, replaced(0, "01 · Look", "01: Look")),
     (chapters_open_and_end_alike, replaced(1, "What you'll need", "What you need")),
     (chapters_open_and_end_alike, cell(7, source="## Summary")),
     (chapters_open_and_end_alike, remove(8)),

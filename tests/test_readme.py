@@ -79,6 +79,18 @@ def test_files_and_sections_that_it_names_exist():
         assert (frame.ROOT / path).exists() and (path or anchor in anchors), target
 
 
+def test_messages_that_it_explains_exist():
+    code = "".join(
+        path.read_text("utf-8")
+        for folder in ("lenet_utils", "tools")
+        for path in (frame.ROOT / folder).glob("*.py")
+    )
+    rows_of = rows(README.split("## When something goes wrong")[1].split("\n## ")[0])[2:]
+    messages = [found[1] for row in rows_of if (found := re.match("`([^`]+)`", row[0]))]
+    assert len(messages) >= 5
+    assert [message for message in messages if message not in code] == []
+
+
 def test_ci_runs_the_command_of_readme():
     ci = (frame.ROOT / ".ci" / "run").read_text("utf-8")
     pattern = re.search(r"grep -E '([^']+)' README.md", ci)[1]
@@ -90,7 +102,7 @@ def test_the_bounds_of_packages_stand_once():
     dependencies = re.search(r"^dependencies = \[(.*?)\]", project, re.M | re.S)[1]
     assert re.findall(r'"([^"]+)"', dependencies)
     assert not re.search("[<>=]", dependencies)
-    names = []
+    names = re.findall(r'^requires = \["([\w-]+)', project, re.M)
     for name in ("requirements.txt", "tests/requirements.txt"):
         names += re.findall(r"^([\w-]+)[<>=]", (frame.ROOT / name).read_text("utf-8"), re.M)
     assert len(names) == len(set(names))

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -142,6 +143,38 @@ def test_two_notebooks_make_a_chapter(repository):
     assert "torchinfo" not in made.cells[1].source
 
 
+BAD = {
+    "the first cell should be": lambda cells: cells[0].update(source="# 00 · A title"),
+    "the first cell should be # NN": lambda cells: cells[0].update(
+        source=f"{cells[0].source}\n\nAn introduction of mine."
+    ),
+    "unheard_of is imported: add its package to requirements.txt": lambda cells: cells.append(
+        new_code_cell("import unheard_of")
+    ),
+    "exercise lost lacks a cell with the id lost-check": lambda cells: cells.extend(
+        [new_markdown_cell(id="lost"), new_code_cell(id="lost-answer")]
+    ),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_what_is_amiss_is_said_with_the_notebooks_name(repository, message):
+    file = frame.chapters(repository)[0]
+    notebook = frame.read(file)
+    BAD[message](notebook.cells)
+    frame.write(notebook, file)
+    before = contents(repository)
+    with pytest.raises(ValueError, match=f"^notebooks/{file.name}: {message}"):
+        frame.main(repository)
+    assert contents(repository) == before
+
+
+def test_readme_without_a_place_for_a_table(repository):
+    (repository / "README.md").write_text("<!-- chapters -->\n")
+    with pytest.raises(ValueError, match="needs one place <!-- chapters -->"):
+        frame.main(repository)
+
+
 # Recording
 
 BAR = """
@@ -204,6 +237,17 @@ def test_record(file, monkeypatch, capsys):
 
     run(monkeypatch, record, file)
     assert contents(file.parent) == once
+
+
+def test_settings_of_whoever_records_reach_no_notebook(tmp_path):
+    look = "import os, matplotlib\nprint(matplotlib.get_backend(), os.environ['OMP_NUM_THREADS'])"
+    frame.write(new_notebook(cells=[new_code_cell(look)]), tmp_path / "look.ipynb")
+    program = "import record, frame; frame.main = lambda: None; record.isolated_main()"
+    settings = {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "7", "PYTHONPATH": f"{frame.ROOT}/tools"}
+    command = [sys.executable, "-c", program, "look.ipynb"]
+    subprocess.run(command, cwd=tmp_path, env=os.environ | settings, check=True)
+    printed = frame.read(tmp_path / "look.ipynb").cells[0].outputs[0].text
+    assert "inline" in printed and printed.endswith(" 1\n")
 
 
 def test_few_colours_look_alike():

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import nbformat
 from nbformat import NotebookNode
+from packaging.requirements import Requirement
 
 from lenet_utils import __version__
 from lenet_utils.files import write_whole
@@ -57,8 +58,8 @@ if missing:  # torch, torchvision and numpy stay as they are
     subprocess.run([sys.executable, *"-m pip install -q --no-deps".split(), *missing], check=True)
 importlib.invalidate_caches()
 found = getattr(importlib.import_module("lenet_utils"), "__version__", "0")
-if [*map(int, found.split("."))] < {version}:
-    raise ImportError(f"lenet_utils {{found}} is old: %pip install {{ADDRESS}}, then restart")"""
+if [int(part) for part in found.split(".")[:2]] < {version}:
+    raise ImportError(f"lenet_utils {{found}} is old: %pip uninstall -y lenet_utils, restart")"""
 
 TABLE = "| chapter | what you learn |\n|---|---|"
 
@@ -98,12 +99,12 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
 def exercises(notebook: NotebookNode) -> list[Exercise]:
     """The exercises of a chapter or a solution; ValueError for one that is not complete."""
     cells = {cell.id: cell for cell in notebook.cells}
-    names = [
-        cell.id.removesuffix("-check") for cell in notebook.cells if cell.id.endswith("-check")
-    ]
+    ends = [re.fullmatch(r"(.+)-(?:answer|check)", cell.id) for cell in notebook.cells]
+    names = list(dict.fromkeys(end[1] for end in ends if end))
     for name in names:
-        if missing := [part for part in (name, f"{name}-answer") if part not in cells]:
-            raise ValueError(f"exercise {name} lacks a cell with the id {missing[0]}")
+        for part in (name, f"{name}-answer", f"{name}-check"):
+            if part not in cells:
+                raise ValueError(f"exercise {name} lacks a cell with the id {part}")
     return [Exercise(n, cells[n], cells[f"{n}-answer"], cells[f"{n}-check"]) for n in names]
 
 
@@ -122,14 +123,32 @@ def kinds(output: NotebookNode) -> list[str]:
     return list(output.get("data", {})) or [output.output_type]
 
 
+HEAD = re.compile(
+    r"# (?P<title>\d\d · [^\n|]+)\n\n\*(?P<summary>[^\n|*]+)\*"
+    r"(\n\n[^\n]*\[README\]\(\.\./README\.md\)[^\n]*\n\n\[!\[Open in Colab\][^\n]*)?"
+)
+
+
+def head(notebook: NotebookNode) -> re.Match:
+    """The first cell of a chapter; ValueError for one that has more or less than it should."""
+    text = notebook.cells[0].source if notebook.cells else ""
+    if found := HEAD.fullmatch(text):
+        return found
+    raise ValueError(
+        "the first cell should be # NN · Title, an empty line and *one line in italics*, no | in "
+        "them; the rest is written by tools/frame.py (other text belongs in the next cell). It is: "
+        + text
+    )
+
+
 def title(notebook: NotebookNode) -> str:
-    """The heading of the first cell, such as "01 · Meet the digits"."""
-    return notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
+    """The heading of a chapter, such as "01 · Meet the digits"."""
+    return head(notebook)["title"]
 
 
 def summary(notebook: NotebookNode) -> str:
     """The line in italics below the title."""
-    return notebook.cells[0].source.split("\n")[2].strip("*")
+    return head(notebook)["summary"]
 
 
 # What follows from what
@@ -164,22 +183,23 @@ def setup(notebook: NotebookNode, root: Path) -> str:
         elif isinstance(node, ast.ImportFrom):
             imported.add(node.module.partition(".")[0])
     lines = (root / "requirements.txt").read_text("utf-8").splitlines()
-    requirements = [found for line in lines if (found := re.match(r"([\w-]+)[\w<>=.,]*", line))]
-    bounds = {found[1]: found[0] for found in requirements}
-    packages = distributions()
+    lines = [line.partition(" #")[0].strip() for line in lines if line[:1] not in ("", "#", "-")]
+    bounds = {Requirement(line).name.lower(): line for line in lines}
     there = {"lenet_utils", *project(root)["project"]["dependencies"]}
-    needed = {
-        module: bounds[packages[module][0]]
-        for module in sorted(imported - sys.stdlib_module_names - {"lenet_utils"})
-        if packages[module][0] not in there
-    }
+    needed = {}
+    for module in sorted(imported - sys.stdlib_module_names - {"lenet_utils"}):
+        package = distributions().get(module, [module])[0].lower()
+        if package not in bounds:
+            raise ValueError(f"{module} is imported: add its package to requirements.txt")
+        if package not in there:
+            needed[module] = bounds[package]
     settings = project(root)
     address, ref = settings["project"]["urls"]["Repository"], settings["tool"]["notebooks"]["ref"]
     return SETUP.format(
         wheel=f"lenet_utils-{__version__}-py3-none-any.whl",
         address=f"git+{address}@{ref}",
         needed="".join(f'    "{module}": "{bound}",\n' for module, bound in needed.items()),
-        version=[int(part) for part in __version__.split(".")],
+        version=[int(part) for part in __version__.split(".")[:2]],
     )
 
 
@@ -244,7 +264,9 @@ def readme(root: Path) -> str:
     tables = {"chapters": "\n".join(rows), "results": benchmark.table(benchmark.stored())}
     for name, table in tables.items():
         inner = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=\n<!-- end of {name} -->)", re.DOTALL)
-        text = inner.sub(lambda _, table=table: table, text)
+        text, places = inner.subn(lambda _, table=table: table, text)
+        if places != 1:
+            raise ValueError(f"README.md needs one place <!-- {name} --> … <!-- end of {name} -->")
     return text
 
 
@@ -258,13 +280,15 @@ def counts(root: Path) -> str:
 
 
 def as_it_should_be(root: Path = ROOT) -> dict[Path, NotebookNode | str]:
-    """All files that are partly generated, with their contents."""
-    made = {path: chapter(path, root) for path in chapters(root)}
-    return (
-        made
-        | {path: solution(path, root) for path in solutions(root)}
-        | {root / "README.md": readme(root)}
-    )
+    """All files that are partly generated, with their contents; ValueError names what is amiss."""
+    made = {}
+    for make, paths in {chapter: chapters(root), solution: solutions(root)}.items():
+        for path in paths:
+            try:
+                made[path] = make(path, root)
+            except (ValueError, SyntaxError, FileNotFoundError) as error:
+                raise ValueError(f"{path.relative_to(root).as_posix()}: {error}") from error
+    return made | {root / "README.md": readme(root), root / COUNTS: counts(root)}
 
 
 def main(root: Path = ROOT) -> None:

@@ -15,8 +15,9 @@ def isolate() -> tempfile.TemporaryDirectory:
     Call it before torch and matplotlib are imported; clean up what it returns at the end.
     """
     folder = tempfile.TemporaryDirectory(prefix="lenet_utils-", ignore_cleanup_errors=True)
-    for name in [name for name in os.environ if name.startswith(SETTINGS)]:
-        del os.environ[name]
+    for name in [*os.environ]:
+        if name.startswith(SETTINGS) or name.endswith("_NUM_THREADS"):
+            del os.environ[name]
     matplotlibrc = Path(folder.name, "matplotlibrc")
     matplotlibrc.touch()
     os.environ |= {

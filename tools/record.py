@@ -116,6 +116,10 @@ def main() -> None:
     frame.main()  # the seconds may be others
 
 
-if __name__ == "__main__":
+def isolated_main() -> None:
     with isolate():
         main()
+
+
+if __name__ == "__main__":
+    isolated_main()
