@@ -236,3 +236,10 @@ def test_a_device_that_is_misspelt_or_not_there(monkeypatch, refused, name):
 def test_fit_can_be_read_in_one_piece():
     signature, docstring, body = inspect.getsource(fit).split('"""')
     assert len(body.strip().splitlines()) <= 40
+
+
+@pytest.mark.parametrize("progress, bar", [(True, "5/5"), (False, "")])
+def test_the_bar_is_drawn_if_asked_for(model, digits, capsys, progress, bar):
+    fit(model, digits, SMALL, progress=progress)
+    drawn = capsys.readouterr().err
+    assert bar in drawn and bool(drawn) == progress
