@@ -92,7 +92,10 @@ def test_a_cheap_recipe_again():
     assert within_the_spread(run, STORED["fast"])
 
 
-def test_the_shipped_network_again():
-    test = data.load("test")
-    for trained in (training.shipped("plain"), pretrain.pretrain("plain")):
-        assert within_the_spread(judge(trained, test), STORED["plain"])
+@pytest.mark.parametrize("name", pretrain.NAMES)
+def test_a_shipped_network_is_one_of_its_recipes(name):
+    assert within_the_spread(judge(training.shipped(name), data.load("test")), STORED[name])
+
+
+def test_a_shipped_network_again():
+    assert within_the_spread(judge(pretrain.pretrain("plain"), data.load("test")), STORED["plain"])

@@ -141,9 +141,22 @@ def test_a_file_of_another_network(path, saved, given):
         training.restore(path, given)
 
 
-def test_the_shipped_network():
-    shipped, recipe = training.shipped("plain"), training.RECIPES["plain"]
+@pytest.mark.parametrize("name, steps", [("plain", 938), ("write_up", 860)])
+def test_the_shipped_networks(name, steps):
+    shipped, recipe = training.shipped(name), training.RECIPES[name]
     assert (shipped.recipe, shipped.seed) == (recipe, pretrain.SEED)
-    assert len(shipped.history.losses) == 938 * len(shipped.history.epochs) == 938 * recipe.epochs
-    assert content(training.shipped()) == content(shipped)
-    assert all(file.stat().st_size < 300_000 for file in training.SHIPPED.iterdir())
+    assert len(shipped.history.losses) == steps * recipe.epochs
+    assert len(shipped.history.epochs) == recipe.epochs
+    assert ("validation_loss" in shipped.history.epochs[-1]) == (name == "write_up")
+    assert shipped.model.state_dict().keys() == LeNet().state_dict().keys()
+
+
+def test_what_ships():
+    assert content(training.shipped()) == content(training.shipped("plain"))
+    files = {file.name: file.stat().st_size for file in training.SHIPPED.iterdir()}
+    assert set(files) == {f"{name}.pt" for name in pretrain.NAMES}
+    assert max(files.values()) < 350_000
+    with pytest.raises(
+        FileNotFoundError, match="no network 'other' ships; there are: plain, write_up"
+    ):
+        training.shipped("other")

@@ -80,33 +80,24 @@ def test_publish_rewrites_every_address_and_nothing_else(repository, monkeypatch
     changed = {name for name in before if after[name] != before[name]} - {"pyproject.toml"}
     assert set(capsys.readouterr().out.replace("\\", "/").splitlines()) == changed
     assert {"README.md", "notebooks/00_quickstart.ipynb"} <= changed
-    run(monkeypatch, publish, "grace-h/digits.2", "--ref", "v1.0")
-    assert contents(repository) == after
-    run(monkeypatch, publish, "YOUR/mnist-lenet5".replace("YOUR", "ada"))
-    run(monkeypatch, publish, "grace-h/digits.2", "--ref", "v1.0")
+    run(monkeypatch, publish, "grace-h/digits.2", "--ref", "v1.0")  # changes nothing more
     assert contents(repository) == after
 
 
-@pytest.mark.parametrize(
-    "address",
-    '|a|a/|/b|a/b/c|a b/c|-a/b|a-/b|a--b/c|a_b/c|ä/b|a/.git|a/b.git|a/.|a/..|a/b c|a/b\n|a/b"'
-    "|https://github.com/a/b|github.com/a/b".split("|")
-    + ["a" * 40 + "/b"],
-)
-def test_publish_refuses_what_is_no_address(repository, monkeypatch, capsys, address):
-    before = contents(repository)
-    with pytest.raises(SystemExit) as end:
-        run(monkeypatch, publish, address)
-    assert end.value.code == 2
-    assert "usage: publish.py" in capsys.readouterr().err
-    assert contents(repository) == before
+ADDRESSES = "|a|a/|/b|a/b/c|a b/c|-a/b|a-/b|a--b/c|a_b/c|ä/b|a/.git|a/b.git|a/.|a/..|a/b c|a/b\n|"
+ADDRESSES += 'a/b"|https://github.com/a/b|github.com/a/b|' + "a" * 40 + "/b"
+REFS = ["", "-x", "a b", "a..b", "v1/", 'v"', "v1\n"]
 
 
-@pytest.mark.parametrize("ref", ["", "-x", "a b", "a..b", "v1/", 'v"', "v1\n"])
-def test_publish_refuses_what_is_no_branch(repository, monkeypatch, ref):
+def test_publish_refuses_what_is_no_address_or_branch(repository, monkeypatch, capsys):
     before = contents(repository)
-    with pytest.raises(SystemExit):
-        run(monkeypatch, publish, "ada/digits", f"--ref={ref}")
+    wrong = [(address, "main") for address in ADDRESSES.split("|")]
+    for address, ref in wrong + [("ada/digits", ref) for ref in REFS]:
+        with pytest.raises(SystemExit) as end:
+            run(monkeypatch, publish, address, f"--ref={ref}")
+        assert (end.value.code, "usage: publish.py" in capsys.readouterr().err) == (2, True), (
+            address
+        )
     assert contents(repository) == before
 
 

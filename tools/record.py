@@ -3,9 +3,9 @@
     python tools/record.py                                  all chapters and solutions
     python tools/record.py notebooks/02_architecture.ipynb  one of them, or several
 
-First writes what is generated (tools/frame.py). Then runs each notebook from top to bottom in a
-kernel of this Python, alone, as tools/isolation.py says, and replaces its file only if every cell
-succeeded. Figures are stored with 256 colours, which makes them small. Widgets (progress bars) are
+First writes what is generated (tools/frame.py). Then runs each notebook from top to bottom, one
+after the other, in a kernel of this Python that tools/isolation.py shuts off from settings, and
+replaces its file only if every cell succeeded. Figures are stored with 256 colours, which makes them small. Widgets (progress bars) are
 left out of cells that are not compared; in others the lint finds them. A cell with "picture":
 "name.png" in its metadata has its figure written to pictures/name.png. Versions, processor and
 seconds, rounded up to tens, are kept in the notebook's metadata.
