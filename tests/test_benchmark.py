@@ -48,7 +48,7 @@ def test_a_measurement_has_the_form_that_is_stored_and_shown(monkeypatch):
     monkeypatch.setattr(benchmark, "peak_memory", lambda: 900)
     monkeypatch.setattr(benchmark, "seconds_of", lambda function, *arguments: len(arguments))
     run = {"accuracy": 0.9, "loss": 0.3, "seconds": 5.6}
-    monkeypatch.setattr(benchmark, "train_and_judge", lambda recipe, seed: run)
+    monkeypatch.setattr(benchmark, "train_all", lambda: dict.fromkeys(training.RECIPES, [run] * 5))
     results, stored = benchmark.measure(), benchmark.stored()
     assert results.keys() == stored.keys()
     for name in ("versions", "images_per_second", "epoch_seconds", "recipes"):

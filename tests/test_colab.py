@@ -174,10 +174,10 @@ def test_an_uploaded_folder(runtime):
     assert runtime.installed() == ["torchinfo"]
 
 
-@pytest.mark.parametrize("version", ["0.0.9", None])
+@pytest.mark.parametrize("version", ["0.0.9", "0.1.0rc1", None])
 def test_an_old_lenet_utils_is_said(runtime, published, version):
     (runtime.site / "lenet_utils").mkdir()
     text = f'__version__ = "{version}"\n' if version else ""
     (runtime.site / "lenet_utils" / "__init__.py").write_text(text)
     result = runtime.set_up(published)
-    assert f"lenet_utils {version or 0} is old: %pip install git+https" in result.stderr
+    assert f"lenet_utils {version or 0} is old: %pip uninstall" in result.stderr

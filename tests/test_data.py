@@ -1,5 +1,4 @@
 import hashlib
-import inspect
 import math
 import os
 import re
@@ -163,12 +162,10 @@ def test_resize_equals_pillows(images, size, difference):
 
 
 # Without the package and its torchvision, which would take longer to import than to resize.
-RESIZE = f"""
+RESIZE = """
 import hashlib, sys
 import torch
-import torch.nn.functional as F
-from torch import Tensor
-{inspect.getsource(data.resize)}
+from lenet_utils.data import resize
 pixels = torch.frombuffer(bytearray(sys.stdin.buffer.read()), dtype=torch.uint8)
 resized = resize(pixels.view(-1, 1, 28, 28)).numpy()
 print(torch.backends.cpu.get_cpu_capability(), hashlib.md5(resized).hexdigest())
@@ -194,7 +191,7 @@ def test_pad_puts_images_in_the_middle(images):
     assert padded.dtype == torch.uint8
     assert torch.equal(padded[:, :, 2:30, 2:30], images)
     assert padded.long().sum() == images.long().sum()
-    odd = data.pad(torch.tensor([[[[1, 2]]]]), 3)
+    odd = data.pad(torch.tensor([[[[1, 2]]]], dtype=torch.uint8), 3)
     assert odd.tolist() == [[[[0, 0, 0], [1, 2, 0], [0, 0, 0]]]]
 
 
@@ -280,8 +277,8 @@ RANGES = {-0.01: "-0.01 to 0.5", 255: "0.5 to 255", math.nan: "nan to nan", math
         *[(torch.zeros(shape).byte(), ValueError, GREY.format(shape)) for shape in SHAPES],
         *[(np.array([[x, 0.5]]), ValueError, FLOATS.format(RANGES[x])) for x in RANGES],
         (torch.tensor([[0.5, 1.01]]), ValueError, FLOATS.format("0.5 to 1.01")),
-        (torch.zeros(2, 2).long(), TypeError, "got torch.int64: images.to(torch.uint8) makes"),
-        (np.zeros((2, 2), bool), TypeError, "got torch.bool: images.to(torch.uint8) makes"),
+        (torch.zeros(2, 2).long(), TypeError, "got torch.int64: convert them to uint8 if"),
+        (np.zeros((2, 2), bool), TypeError, "got torch.bool: convert them to uint8 if"),
         ([[0, 255]], TypeError, "got list: np.asarray makes an array"),
         (Image.new("L", (2, 2)), TypeError, "got Image: np.asarray makes an array of a PIL image"),
     ],

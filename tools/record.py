@@ -5,10 +5,11 @@
 
 First writes what is generated (tools/frame.py). Then runs each notebook from top to bottom, one
 after the other, in a kernel of this Python that tools/isolation.py shuts off from settings, and
-replaces its file only if every cell succeeded. Figures are stored with 256 colours, which makes them small. Widgets (progress bars) are
-left out of cells that are not compared; in others the lint finds them. A cell with "picture":
-"name.png" in its metadata has its figure written to pictures/name.png. Versions, processor and
-seconds, rounded up to tens, are kept in the notebook's metadata.
+replaces its file only if every cell succeeded. Figures are stored with 256 colours, which makes
+them small. Widgets (progress bars) are left out of cells that are not compared; in others the lint
+finds them. A cell with "picture": "name.png" in its metadata has its figure written to
+pictures/name.png. Versions, processor and seconds, rounded up to tens, are kept in the notebook's
+metadata.
 
 In the same environment, recording again changes only the outputs of cells tagged
 nbval-ignore-output, and perhaps the seconds.
