@@ -259,7 +259,8 @@ def test_images_of_any_kind_and_shape():
             assert torch.equal(data.as_images(same), expected)
             assert torch.equal(data.to_input(same), data.to_input(expected))
     assert data.as_images(np.array([[0.003, 0.999]])).tolist() == [[[[1, 255]]]]  # rounded
-    with warnings.catch_warnings(action="error"):  # the array of a picture is read-only
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the array of a picture is read-only
         picture = np.asarray(Image.new("L", (5, 4), 7))
         assert data.as_images(picture).tolist() == [[[[7] * 5] * 4]]
 
