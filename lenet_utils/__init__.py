@@ -12,4 +12,4 @@ A room imports only rooms above it: evaluation uses data and models, training us
 files, plots uses data and models; lesson and files stand alone.
 """
 
-__version__ = "0.2.0"  # raise it when a chapter needs something new: setup cells ask for it
+__version__ = "0.3.0"  # raise it when a chapter needs something new: setup cells ask for it

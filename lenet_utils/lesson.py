@@ -1,8 +1,11 @@
-"""What makes a notebook a lesson: checked claims, exercises that answer, source that is shown."""
+"""What makes a notebook a lesson: checks, guesses, exercises that answer, stored results."""
 
+import contextlib
 import copy
 import importlib.metadata
 import inspect
+import io
+import json
 import operator
 import platform
 from collections.abc import Callable, Sequence
@@ -11,6 +14,7 @@ from typing import Any
 
 from IPython.display import Markdown
 
+MEASURED = Path(__file__).with_name("measured")
 _COMPARISONS = {
     "==": operator.eq,
     "<": operator.lt,
@@ -36,6 +40,25 @@ def check(claim: str, value: Any, comparison: str, bound: Any) -> None:
         raise AssertionError(f"✗ {claim} {comparison} {bound} does not hold: the value is {value}")
     written = f"{bound:,}" if type(bound) is int else bound
     print(f"✓ {claim} {comparison} {written}")
+
+
+def guards(*claims: tuple[str, Any, str, Any]) -> None:
+    """Check several claims, each as `check` takes it, that only protect the sentences around them.
+
+    Prints one line with their number; raises AssertionError for the first that does not hold.
+    """
+    for claim in claims:
+        with contextlib.redirect_stdout(io.StringIO()):
+            check(*claim)
+    print(f"✓ {len(claims)} claims of the text hold")
+
+
+def compare(guess: Any, measured: float, unit: str = "") -> None:
+    """Print a reader's guess beside what was measured; a fixed sentence while it is `...`."""
+    if guess is ...:
+        print("No guess yet. Put one in place of ..., and run both cells again.")
+    else:
+        print(f"Your guess: {guess}{unit}. Measured: {measured:.4g}{unit}.")
 
 
 def exercise(
@@ -87,6 +110,15 @@ def _plain(answer: Any, flat: bool) -> Any:
 def source(thing: Any) -> Markdown:
     """The source of a function or class of this module, as it runs, to be read in a notebook."""
     return Markdown(f"```python\n{inspect.getsource(thing).rstrip()}\n```")
+
+
+def measured(name: str) -> dict:
+    """Results that took too long for a chapter, of each seed, with the command that measured them.
+
+    "trials"     recipes on the validation images, before any was chosen (tools/trials.py)
+    "benchmark"  the chosen ones on the test images, and times (tools/benchmark.py)
+    """
+    return json.loads((MEASURED / f"{name}.json").read_text("utf-8"))
 
 
 def versions() -> dict[str, str]:

@@ -10,9 +10,9 @@ import benchmark
 import pretrain
 import pytest
 
-from lenet_utils import data, evaluation, training
+from lenet_utils import data, evaluation, lesson, training
 
-STORED = benchmark.stored()["recipes"]
+STORED = lesson.measured("benchmark")["recipes"]
 
 
 def judge(trained, test):
@@ -49,7 +49,7 @@ def test_a_measurement_has_the_form_that_is_stored_and_shown(monkeypatch):
     monkeypatch.setattr(benchmark, "seconds_of", lambda function, *arguments: len(arguments))
     run = {"accuracy": 0.9, "loss": 0.3, "seconds": 5.6}
     monkeypatch.setattr(benchmark, "train_all", lambda: dict.fromkeys(training.RECIPES, [run] * 5))
-    results, stored = benchmark.measure(), benchmark.stored()
+    results, stored = benchmark.measure(), lesson.measured("benchmark")
     assert results.keys() == stored.keys()
     for name in ("versions", "images_per_second", "epoch_seconds", "recipes"):
         assert results[name].keys() == stored[name].keys()

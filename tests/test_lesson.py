@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lenet_utils import lesson
-from lenet_utils.lesson import check, exercise
+from lenet_utils.lesson import check, compare, exercise, guards
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,32 @@ def test_unknown_comparison(comparison):
     message = f"must be one of ==, <, <=, >, >=, rounds to; got {comparison!r}"
     with pytest.raises(ValueError, match=message):
         check("the claim", 1, comparison, 1)
+
+
+def test_guards_are_checks_in_one_line(capsys):
+    guards(("three", 3, "==", 3), ("a half", 0.5, "<", 1))
+    assert capsys.readouterr().out == "✓ 2 claims of the text hold\n"
+    with pytest.raises(AssertionError, match="^✗ a half < 0.1 does not hold: the value is 0.5$"):
+        guards(("three", 3, "==", 3), ("a half", 0.5, "<", 0.1), ("never reached", 1, "?", 1))
+    assert capsys.readouterr().out == ""
+
+
+def test_a_guess_is_compared_and_none_is_always_the_same(capsys):
+    for measured in (71, 97.25):
+        compare(..., measured, " %")
+    assert set(capsys.readouterr().out.splitlines()) == {
+        "No guess yet. Put one in place of ..., and run both cells again."
+    }
+    compare(90, 97.24961, " %")
+    compare(2.0, 71)
+    said = "Your guess: 90 %. Measured: 97.25 %.\nYour guess: 2.0. Measured: 71.\n"
+    assert capsys.readouterr().out == said
+
+
+def test_measured_results_are_those_of_the_file(tmp_path, monkeypatch):
+    (tmp_path / "trials.json").write_text('{"trials": {"a": [1]}}')
+    monkeypatch.setattr(lesson, "MEASURED", tmp_path)
+    assert lesson.measured("trials") == {"trials": {"a": [1]}}
 
 
 OPEN = "Exercise 3a is open: put your answer in place of ..., run both cells."

@@ -155,7 +155,7 @@ def ignored_cells_are_followed_by_a_check(notebook, file):
     for number, cell in enumerate(cells, start=1):
         if is_ignored(cell):
             later = [later for later in cells[number:] if not is_ignored(later)]
-            if not any(calls(cell, "check") for cell in later[:2]):
+            if not any(calls(cell, "check") or calls(cell, "guards") for cell in later[:2]):
                 yield f"after the ignored cell [{number}] neither of the next two checks anything"
 
 
@@ -197,13 +197,23 @@ def is_literal(node):
     return not any(isinstance(part, ast.Name) for part in ast.walk(node))
 
 
+def claims(cell):
+    """The claim, value, comparison and bound of each check, and of each of the guards."""
+    for call in calls(cell, "check"):
+        given = dict(zip(["claim", "value", "comparison", "bound"], call.args, strict=False))
+        yield given | {keyword.arg: keyword.value for keyword in call.keywords}
+    for guard in (guard for call in calls(cell, "guards") for guard in call.args):
+        parts = getattr(guard, "elts", [])
+        yield dict(zip(["claim", "value", "comparison", "bound"], parts, strict=True))
+
+
 def checks_compare_what_was_computed(notebook, file):
     for cell in code_cells(notebook):
-        for call in calls(cell, "check"):
-            given = dict(zip(["claim", "value", "comparison", "bound"], call.args, strict=False))
-            given |= {keyword.arg: keyword.value for keyword in call.keywords}
+        for given in claims(cell):
             if is_literal(given["value"]) and is_literal(given["bound"]):
-                yield f"literals on both sides: {ast.unparse(call)}"
+                yield f"literals on both sides: {ast.unparse(given['claim'])}"
+            if getattr(given["bound"], "value", None) is False:
+                yield f"a ✓ before what is not so: {ast.unparse(given['claim'])} == False"
 
 
 def code_is_plain_python(notebook, file):
@@ -522,6 +532,11 @@ BROKEN = [
         checks_compare_what_was_computed,
         cell(6, source="lesson.check('seconds', 3, comparison='<', bound=9)"),
     ),
+    (
+        checks_compare_what_was_computed,
+        cell(6, source="guards(('n', n, '==', 2), ('m', 3, '<', 9))"),
+    ),
+    (checks_compare_what_was_computed, cell(6, source="check('equal', a == b, '==', False)")),
     (code_is_plain_python, cell(3, source="data.SUBSETS;")),
     (code_is_plain_python, cell(3, source="if True:\n    !pip install torch")),
     (code_is_plain_python, cell(3, source="from IPython import display\ndisplay.clear_output()")),

@@ -8,7 +8,7 @@ import textwrap
 import benchmark
 import frame
 
-from lenet_utils import models
+from lenet_utils import lesson, models
 
 README = (frame.ROOT / "README.md").read_text("utf-8")
 
@@ -55,7 +55,7 @@ def test_code_is_the_modules():
 
 
 def test_ratios_and_memory_are_the_stored_ones():
-    results = benchmark.stored()
+    results = lesson.measured("benchmark")
     for layout in ("default", "our"):
         assert f"{benchmark.speed_up(results, layout):.1f} times as fast" in README
     assert f"{results['memory_mb']:,} MB" in README

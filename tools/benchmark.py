@@ -1,11 +1,12 @@
-"""Measure every recipe, an epoch against the usual way, memory and inference; store benchmark.json.
+"""Measure every recipe, an epoch against the usual way, memory and inference; store the results.
 
     python tools/benchmark.py
 
-Takes about 20 minutes on two cores and wants the machine to itself. Each recipe is trained on all
-60,000 training images, once for each seed, on a thread of its own, and judged at its last step on
-the test images. Times drift from run to run: what is compared is measured in turn, in one run. Then
-run tools/frame.py, which writes the results into README.
+writes lenet_utils/measured/benchmark.json. Takes about 20 minutes on two cores and wants the
+machine to itself. Each recipe is trained on all 60,000 training images, once for each seed, on a
+thread of its own, and judged at its last step on the test images. Times drift from run to run:
+what is compared is measured in turn, in one run. Then run tools/frame.py, which writes the results
+into README.
 """
 
 import argparse
@@ -28,19 +29,14 @@ from torchvision.datasets import MNIST
 from torchvision.datasets.utils import extract_archive
 from torchvision.transforms import v2
 
-from lenet_utils import data, evaluation, training
+from lenet_utils import data, evaluation, lesson, training
 from lenet_utils.files import write_whole
-from lenet_utils.lesson import versions
 from lenet_utils.models import LeNet
 
-RESULTS = Path(__file__).with_name("benchmark.json")
+RESULTS = lesson.MEASURED / "benchmark.json"
 SEEDS = [0, 1, 2, 3, 4]
 ROUNDS = 3
 ONE_EPOCH = training.Recipe(epochs=1, softmax=True)  # of the write-up's recipe
-
-
-def stored() -> dict:
-    return json.loads(RESULTS.read_text("utf-8"))
 
 
 def train_and_judge(recipe: training.Recipe, seed: int) -> dict[str, float]:
@@ -143,7 +139,7 @@ def epoch_seconds() -> dict[str, list[float]]:
 def measure() -> dict:
     results = {
         "command": "python tools/benchmark.py",
-        "versions": versions() | {"threads": torch.get_num_threads()},
+        "versions": lesson.versions() | {"threads": torch.get_num_threads()},
         "memory_mb": peak_memory(),
         "images_per_second": {},
         "epoch_seconds": epoch_seconds(),

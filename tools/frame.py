@@ -4,10 +4,10 @@
 
 Address and branch come from pyproject.toml, titles and summaries from the first cells of the
 chapters, bounds of packages from requirements.txt, times from the recordings, results from
-tools/benchmark.json. From these follow: navigation, badges and setup cells; the tables of chapters
-in README and 00; the numbers of exercises; the headings and checkers of their solutions; the
-least number of compared cells. In a solution, a code cell with the id of one in the chapter is its
-copy. Running it again changes nothing, and a test compares ("stale").
+lenet_utils/measured/benchmark.json. From these follow: navigation, badges and setup cells; the
+tables of chapters in README and 00; the numbers of exercises; the headings and checkers of their
+solutions; the least number of compared cells. In a solution, a code cell with the id of one in the
+chapter is its copy. Running it again changes nothing, and a test compares ("stale").
 """
 
 import argparse
@@ -24,7 +24,7 @@ import nbformat
 from nbformat import NotebookNode
 from packaging.requirements import Requirement
 
-from lenet_utils import __version__
+from lenet_utils import __version__, lesson
 from lenet_utils.files import write_whole
 
 try:
@@ -151,6 +151,12 @@ def summary(notebook: NotebookNode) -> str:
     return head(notebook)["summary"]
 
 
+def needs(notebook: NotebookNode) -> str:
+    """The numbers of the chapters that a chapter says it needs, such as "02, 03"."""
+    text = notebook.cells[1].source.partition("**What you'll need.**")[2]
+    return ", ".join(dict.fromkeys(re.findall(r"\b\d\d\b(?!_)", text)))
+
+
 # What follows from what
 
 
@@ -221,6 +227,7 @@ def chapter(path: Path, root: Path) -> NotebookNode:
     for cell in notebook.cells:
         if cell.id == "setup":
             cell.source = setup(notebook, root)
+        if cell.id == "setup" or cell.source.startswith("guards("):
             cell.metadata.update(COLLAPSED)
         if cell.id == "chapters":
             others = [(read(file), file.name) for file in files if file != path]
@@ -254,14 +261,15 @@ def readme(root: Path) -> str:
     """README with its tables of chapters and of results as they should be."""
     import benchmark  # imports torch, which takes a while
 
-    rows = ["| chapter | what you learn | time to run | |", "|---|---|---|---|"]
+    rows = ["| chapter | what you learn | needs | time to run | |", "|---|---|---|---|---|"]
     for file in chapters(root):
         notebook, link = read(file), file.relative_to(root).as_posix()
         seconds = notebook.metadata.get("recorded", {}).get("seconds", "?")
         name, cost = f"[{title(notebook)}]({link})", f"{seconds} s"
-        rows.append(f"| {' | '.join([name, summary(notebook), cost, badge(file, root)])} |")
+        cells = [name, summary(notebook), needs(notebook), cost, badge(file, root)]
+        rows.append(f"| {' | '.join(cells)} |")
     text = (root / "README.md").read_text("utf-8")
-    tables = {"chapters": "\n".join(rows), "results": benchmark.table(benchmark.stored())}
+    tables = {"chapters": "\n".join(rows), "results": benchmark.table(lesson.measured("benchmark"))}
     for name, table in tables.items():
         inner = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=\n<!-- end of {name} -->)", re.DOTALL)
         text, places = inner.subn(lambda _, table=table: table, text)

@@ -32,7 +32,7 @@ from lenet_utils.files import write_whole
 from lenet_utils.lesson import versions
 
 PICTURES = frame.ROOT / "pictures"
-CELL_METADATA = {"cellView", "jupyter", "picture", "tags"}
+CELL_METADATA = {"cellView", "jupyter", "picture", "sourced", "tags"}
 NOTEBOOK_METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},

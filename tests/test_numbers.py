@@ -1,0 +1,176 @@
+"""Every number in a sentence stands in a source or an output of its section, or has a source.
+
+A section is what lies between two headings. A number that no cell shows may be named in its cell's
+metadata, "sourced": {"539": "where it comes from"}. Numbers are digits or words; 37 % is 0.37, too.
+Formulas, code, headings and reading lists are left out; years stand in the chapter's reading list.
+"""
+
+import inspect
+import re
+
+import benchmark
+import frame
+import pytest
+from test_readme import README
+
+from lenet_utils import data, evaluation, lesson, models, training
+
+WORDS = (
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen twenty"
+).split()
+WORDS = {word: float(number) for number, word in enumerate(WORDS, start=2)}
+WORDS |= {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "hundred": 100, "thousand": 1000}
+PARTS = {"third": 3, "quarter": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "tenth": 10}
+DIGITS = r"(?<![\w.·-])\d+(?:,\d{3})*(?:\.\d+)?(?![\d-]|s\b)"  # 7s are digits of that name
+NUMBER = re.compile(
+    rf"{DIGITS}|\b(?:a|one|two|three|nine) (?:{'|'.join(PARTS)})s?\b|\b(?:{'|'.join(WORDS)})\b",
+    re.I,
+)
+
+
+def facts():
+    """What stands in every chapter without being shown again."""
+    sizes = {len(data.load(subset).labels) for subset in data.SUBSETS}
+    network, share = models.LeNet(), inspect.signature(evaluation.interval).parameters["confidence"]
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    batch, pixels = training.RECIPES["plain"].batch_size, {28, 32, 28 * 28}
+    return sizes | pixels | {parameters, len(network.network), batch, 10, share.default}
+
+
+FACTS = facts()
+
+
+def prose(text):
+    """A text without what are no sentences: each left out part becomes as many blanks."""
+    for pattern in (
+        r"^```.*?^```$",  # code
+        r"`[^`(][^`]*`",  # but `(60000, 1, 32, 32)` counts
+        r"\$\$.*?\$\$|\$[^$\n]+\$",  # formulas
+        r"^#+ .*$",  # headings
+        r"^\*\d+ minutes.*$",
+        r"(?<=\])\([^)]*\)|https?://\S+",  # links
+        r"<summary>.*?</summary>|<code>.*?</code>|</?\w[^>]*>",
+        r"^\d+\. ",  # numbered lists
+    ):
+        text = re.sub(pattern, lambda found: " " * len(found[0]), text, flags=re.M | re.S)
+    return text
+
+
+def value(number):
+    word = number.lower().split()[-1].removesuffix("s")
+    return WORDS.get(word) or PARTS.get(word) or float(number.replace(",", ""))
+
+
+def shown(texts):
+    """The numbers in sources and outputs."""
+    found = set()
+    for number in re.findall(r"\d[\d_,]*(?:\.\d+)?(?:e-?\d+)?", " ".join(texts)):
+        parts = [number.replace("_", "").replace(",", ""), *number.split(",")]
+        found |= {float(part.replace("_", "")) for part in parts if part}
+    return found
+
+
+def outputs(cell):
+    for output in cell.outputs:
+        yield output.get("text", "")
+        yield from (
+            str(text) for kind, text in output.get("data", {}).items() if "image/" not in kind
+        )
+
+
+def texts(cells):
+    """Outputs, and sources without the lines that only draw."""
+    for cell in cells:
+        if cell.cell_type == "code" and cell.id != "setup":
+            lines = cell.source.splitlines()
+            yield from (line for line in lines if not re.search(r"ax[ie]s|figure|plt\.", line))
+            yield from outputs(cell)
+
+
+def is_shown(number, have):
+    """As it stands, as a share of 1, or, in hundredths of a percent, as a count of 10,000."""
+    v = value(number)
+    if v in have or (" " in number and 1 / v in have):  # a fifth
+        return True
+    return round(v / 100, 8) in have or ("." in number and round(100 * v, 6) in have)
+
+
+def sections(notebook):
+    """Lists of cells; what has no section of its own is paired with the whole chapter."""
+    found = [[]]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and re.match("##", cell.source):
+            found.append([])
+        found[-1].append(cell)
+    whole = notebook.cells
+    for section in found:
+        title = section[0].source if section else ""
+        if not re.match("## (Further reading|Where to go)", title):
+            yield section, whole if section is found[0] or "## Recap" in title else section
+
+
+def unsupported(notebook):
+    """Pairs of a cell and a number in its sentences that nothing supports."""
+    years = set(re.findall(r"\b(?:1[89]|20)\d\d\b", notebook.cells[-1].source))
+    for section, source in sections(notebook):
+        have = shown(texts(source)) | FACTS
+        for cell in (cell for cell in section if cell.cell_type == "markdown"):
+            for number in NUMBER.findall(prose(cell.source)):
+                chapter = re.fullmatch(r"0\d", number) and list(frame.chapters()[int(number) :])
+                sourced = number in {*years, *cell.metadata.get("sourced", {})}
+                if not (chapter or sourced or is_shown(number, have)):
+                    yield cell, number
+
+
+@pytest.mark.parametrize("file", frame.chapters(), ids=lambda file: file.stem)
+def test_numbers_in_sentences_are_shown_or_sourced(file):
+    notebook = frame.read(file)
+    assert [(cell.id, number) for cell, number in unsupported(notebook)] == []
+    for cell in notebook.cells:
+        for number, why in cell.metadata.get("sourced", {}).items():
+            assert number in cell.source and len(why) > 5
+
+
+def other(number):
+    """Another number, written in the same way."""
+    if number.lower() in WORDS:
+        return "seventeen" if number.lower() != "seventeen" else "nineteen"
+    if " " in number:
+        return number.replace(re.split(" ", number)[1].rstrip("s"), "seventh")
+    digit = number[-1] if number[-1].isdigit() else number[0]
+    place = number.rindex(digit)
+    return number[:place] + str((int(digit) + 3) % 10) + number[place + 1 :]
+
+
+@pytest.mark.parametrize("file", frame.chapters(), ids=lambda file: file.stem)
+def test_most_changed_numbers_are_noticed(file):
+    notebook, tried, noticed = frame.read(file), 0, 0
+    for section, source in sections(notebook):
+        have = shown(texts(source)) | FACTS
+        for cell in (cell for cell in section if cell.cell_type == "markdown"):
+            for number in NUMBER.findall(prose(cell.source)):
+                tried += 1
+                noticed += not is_shown(other(number), have)
+    print(f"{file.stem}: {noticed} of {tried}")
+    assert noticed > 0.65 * tried
+
+
+# README
+
+SOURCED = {}
+
+
+def test_numbers_in_readme_are_measured_or_sourced():
+    """They stand in what is generated or tested (tables, code, commands), or in the benchmark."""
+    results = lesson.measured("benchmark")
+    ratios = [f"{benchmark.speed_up(results, layout):.1f}" for layout in ("default", "our")]
+    lines = [line for line in README.splitlines() if line.startswith("|")]
+    files = [
+        (frame.ROOT / name).read_text("utf-8") for name in ("pyproject.toml", "requirements.txt")
+    ]
+    code = re.findall(r"```.*?```", README, re.S)
+    have = FACTS | shown([*lines, *ratios, *files, *code, str(results["memory_mb"])])
+    plain = "\n".join(line for line in README.splitlines() if not line.startswith("|"))
+    missing = [n for n in NUMBER.findall(prose(plain)) if not is_shown(n, have)]
+    assert [n for n in missing if n not in SOURCED] == []

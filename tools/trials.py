@@ -1,0 +1,119 @@
+"""Try recipes on the validation images, and store what was tried: lenet_utils/measured/trials.json.
+
+    python tools/trials.py          what is missing
+    python tools/trials.py --again  everything
+
+This is how the recipes were chosen, and what chapters 03 and 04 show of it. Each trial learns from
+the 55,000 training images, or from the first few, once for each seed, and is judged at its last
+step by the 5,000 validation images. No test image is read. All takes about half an hour on two
+cores. Each result is stored as it comes, so that it may be stopped and started again.
+"""
+
+import argparse
+import json
+import math
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from typing import NamedTuple
+
+import torch
+
+from lenet_utils import data, evaluation, training
+from lenet_utils.files import write_whole
+from lenet_utils.lesson import MEASURED, versions
+
+RESULTS = MEASURED / "trials.json"
+SEEDS = [0, 1, 2, 3, 4]
+RATES = [0.001, 0.002, 0.003, 0.006, 0.012]
+
+
+class Trial(NamedTuple):
+    recipe: training.Recipe
+    images: int = 55_000  # of the training images, the first so many
+
+
+def trials() -> dict[str, Trial]:
+    """All of them, by name."""
+    fast, plain = training.RECIPES["fast"], training.RECIPES["plain"]
+    made = {
+        f"{schedule} {rate}": Trial(training.Recipe(1, rate, schedule))
+        for schedule in ("constant", "one_cycle")
+        for rate in RATES
+    }
+    for name in ("write_up", "logits"):
+        for epochs in (5, 10):
+            recipe = replace(training.RECIPES[name], epochs=epochs)
+            made[f"{name}, {epochs} epochs"] = Trial(recipe)
+    for smoothing in (0.0, 0.05, 0.1):
+        made[f"plain, smoothing {smoothing}"] = Trial(replace(plain, label_smoothing=smoothing))
+    for smoothing in (0.0, 0.05):
+        made[f"fast, smoothing {smoothing}"] = Trial(replace(fast, label_smoothing=smoothing))
+    for images in (100, 1_000, 10_000):  # about as many steps as one epoch has
+        epochs = round(860 / math.ceil(images / fast.batch_size))
+        made[f"fast, {images} images"] = Trial(replace(fast, epochs=epochs), images)
+    return made
+
+
+def stored() -> dict:
+    """What is on file; nothing, if there is none."""
+    if RESULTS.exists():
+        return json.loads(RESULTS.read_text("utf-8"))
+    return {"command": "python tools/trials.py", "versions": versions(), "trials": {}}
+
+
+def judge(trial: Trial, seed: int) -> dict[str, float]:
+    """Validation accuracy and loss of one training at its last step."""
+    train, validation = data.load("train"), data.load("validation")
+    few = data.Digits(*(tensor[: trial.images] for tensor in train))
+    trained = training.train(trial.recipe, few, seed=seed, progress=False)
+    outputs = evaluation.predict(trained.model, validation.images)
+    loss = torch.nn.functional.cross_entropy(outputs, validation.labels).item()
+    accuracy = evaluation.accuracy(outputs.argmax(1), validation.labels)
+    return {"accuracy": accuracy, "loss": round(loss, 4)}
+
+
+def missing(results: dict) -> list[tuple[str, Trial, int]]:
+    """The trainings that are not on file, or were of a recipe that has changed since."""
+    wanted = []
+    for name, trial in trials().items():
+        described = json.loads(json.dumps({"recipe": asdict(trial.recipe), "images": trial.images}))
+        there = results["trials"].get(name)
+        if there is None or any(there[key] != value for key, value in described.items()):
+            results["trials"][name] = {**described, "seeds": [], "accuracy": [], "loss": []}
+        done = results["trials"][name]["seeds"]
+        wanted += [(name, trial, seed) for seed in SEEDS if seed not in done]
+    return wanted
+
+
+def keep(results: dict, name: str, seed: int, result: dict[str, float]) -> None:
+    """Put one result in its place, seeds in ascending order, and write the file."""
+    of_trial = results["trials"][name]
+    place = sum(other < seed for other in of_trial["seeds"])
+    for key, value in {"seeds": seed, **result}.items():
+        of_trial[key].insert(place, value)
+    results["trials"] = {name: results["trials"][name] for name in trials()}
+    write_whole(RESULTS, (json.dumps(results, indent=1) + "\n").encode())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--again", action="store_true", help="forget what is stored")
+    if parser.parse_args().again:
+        RESULTS.unlink(missing_ok=True)
+    os.environ["LENET_DEVICE"] = "cpu"
+    results = stored()
+    spawn = multiprocessing.get_context("spawn")
+    one_thread = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=spawn, **one_thread) as pool:
+        runs = {pool.submit(judge, trial, seed): (n, seed) for n, trial, seed in missing(results)}
+        for run in as_completed(runs):
+            keep(results, *runs[run], run.result())
+            print(*runs[run], run.result(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
