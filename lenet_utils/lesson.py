@@ -22,8 +22,13 @@ _COMPARISONS = {
     ">": operator.gt,
     ">=": operator.ge,
     # The bound is written with as many decimals as are claimed: "0.1307", "11.40".
-    "rounds to": lambda value, bound: f"{value:.{len(bound.partition('.')[2])}f}" == bound,
+    "rounds to": lambda value, bound: _rounded(value, len(bound.partition(".")[2])) == bound,
 }
+
+
+def _rounded(value: float, decimals: int) -> str:
+    text = f"{value:.{decimals}f}"
+    return text if text.strip("-0.") else text.removeprefix("-")  # -0.00 is 0.00
 
 
 def check(claim: str, value: Any, comparison: str, bound: Any) -> None:
@@ -45,8 +50,11 @@ def check(claim: str, value: Any, comparison: str, bound: Any) -> None:
 def guards(*claims: tuple[str, Any, str, Any]) -> None:
     """Check several claims, each as `check` takes it, that only protect the sentences around them.
 
-    Prints one line with their number; raises AssertionError for the first that does not hold.
+    Prints one line with their number; raises AssertionError for the first that does not hold, and
+    ValueError if there is none.
     """
+    if not claims:
+        raise ValueError("expected at least one claim: (claim, value, comparison, bound)")
     for claim in claims:
         with contextlib.redirect_stdout(io.StringIO()):
             check(*claim)

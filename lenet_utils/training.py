@@ -52,7 +52,7 @@ RECIPES = {
         betas=(0.8, 0.95),
         label_smoothing=0.05,
     ),
-    # Three epochs of that: the network that chapter 04 judges.
+    # Three epochs, with Adam's usual betas: the network that chapter 04 judges.
     "plain": Recipe(epochs=3, learning_rate=6e-3, schedule="one_cycle", label_smoothing=0.05),
 }
 
@@ -219,7 +219,7 @@ def check_task(model: nn.Module, train, recipe: Recipe, validation: Digits | Non
 def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
     """The recipe's learning rate, step by step, as a scheduler of torch.
 
-    One cycle: L. N. Smith, N. Topin, "Super-convergence", 2018. Raises ValueError for a schedule
+    One cycle: L. N. Smith, N. Topin, "Super-convergence", 2017. Raises ValueError for a schedule
     that is neither "constant" nor "one_cycle".
     """
     if recipe.schedule == "constant":

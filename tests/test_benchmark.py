@@ -87,11 +87,6 @@ def test_results_are_of_the_recipe_as_it_is(name):
     assert STORED[name]["recipe"] == json.loads(json.dumps(recipe)), "run tools/benchmark.py"
 
 
-def test_a_cheap_recipe_again():
-    run = benchmark.train_and_judge(training.RECIPES["fast"], STORED["fast"]["seeds"][1])
-    assert within_the_spread(run, STORED["fast"])
-
-
 @pytest.mark.parametrize("name", pretrain.NAMES)
 def test_a_shipped_network_is_one_of_its_recipes(name):
     assert within_the_spread(judge(training.shipped(name), data.load("test")), STORED[name])

@@ -103,7 +103,7 @@ class Runtime:
         """Run the setup cell of the chapter in a repository; return what it did."""
         notebook = frame.read(repository / "notebooks" / f"{CHAPTER}.ipynb")
         setup = next(cell.source for cell in notebook.cells if cell.id == "setup")
-        return self.execute("-c", f"{setup}\nimport torchinfo, lenet_utils.training")
+        return self.execute("-c", f"{setup}\nimport lenet_utils")
 
     def installed(self):
         return sorted(path.name.partition("-")[0] for path in self.site.glob("*.dist-info"))

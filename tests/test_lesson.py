@@ -23,6 +23,8 @@ from lenet_utils.lesson import check, compare, exercise, guards
         ("rounds to", "0.1307", [0.13066, 0.13074], [0.13064, 0.13076, math.nan]),
         ("rounds to", "11.40", [11.399], [11.5, 11.39]),
         ("rounds to", "10", [9.6], [9.4]),
+        ("rounds to", "0.00", [-0.001, 0.001], [-0.006, 0.006]),
+        ("rounds to", "-0.01", [-0.006], [0.006]),
     ],
 )
 def test_what_holds_is_printed_and_else_raised(capsys, comparison, bound, values, others):
@@ -55,6 +57,8 @@ def test_guards_are_checks_in_one_line(capsys):
     assert capsys.readouterr().out == "✓ 2 claims of the text hold\n"
     with pytest.raises(AssertionError, match="^✗ a half < 0.1 does not hold: the value is 0.5$"):
         guards(("three", 3, "==", 3), ("a half", 0.5, "<", 0.1), ("never reached", 1, "?", 1))
+    with pytest.raises(ValueError, match="expected at least one claim"):
+        guards()
     assert capsys.readouterr().out == ""
 
 

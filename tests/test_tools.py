@@ -1,9 +1,11 @@
 """The tools for authors, run on copies: the repository itself is never written to."""
 
 import base64
+import contextlib
 import io
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -38,12 +40,14 @@ def run(monkeypatch, tool, *arguments):
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_help(tool):
-    command = [sys.executable, frame.ROOT / "tools" / tool, "--help"]
-    result = subprocess.run(command, capture_output=True, encoding="utf-8")
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith(f"usage: {tool}")
-    assert f"python tools/{tool}" in result.stdout
+def test_help(tool, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit:
+        monkeypatch.setattr("isolation.isolate", contextlib.nullcontext)  # this process is
+        monkeypatch.setattr(sys, "argv", [tool, "--help"])
+        runpy.run_path(str(frame.ROOT / "tools" / tool), run_name="__main__")
+    assert exit.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: {tool}") and f"python tools/{tool}" in said
 
 
 # Publishing
@@ -124,7 +128,7 @@ def test_two_notebooks_make_a_chapter(repository):
     assert f"← [{frame.title(frame.read(last))}]({last.name}) · [README]" in made.cells[0].source
     assert '"torchinfo": "torchinfo>=1.8,<1.9"' in made.cells[1].source
     assert f"next: [{number:02} · See more]({name}) →" in frame.read(last).cells[0].source
-    row = f"| [{number:02} · See more](notebooks/{name}) | What else there is | ? s |"
+    row = f"| [{number:02} · See more](notebooks/{name}) | What else there is |  | ? s |"
     assert row in (repository / "README.md").read_text("utf-8")
     quick = frame.read(frame.chapters(repository)[0]).cells
     assert (

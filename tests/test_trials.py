@@ -1,10 +1,11 @@
 """The trials: what is missing is trained, what is there stays, and what is stored is whole."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import pytest
 import trials
+from scipy.stats import ttest_ind
 
 from lenet_utils import data, evaluation, lesson, training
 
@@ -35,6 +36,16 @@ def test_only_what_is_missing_is_trained_and_seeds_are_in_order(empty):
 
 
 @pytest.mark.parametrize("change", [{"images": 10}, {"recipe": training.Recipe(epochs=9)}])
+def test_a_trial_is_not_finished_with_other_versions(empty, monkeypatch):
+    results = trials.stored()
+    for name, _, seed in trials.missing(results)[:3]:  # all of a, half of b
+        trials.keep(results, name, seed, {"accuracy": 0.5, "loss": 1.0})
+    monkeypatch.setattr(trials, "versions", lambda: {"torch": "99"})
+    again = trials.stored()
+    assert [(name, seed) for name, _, seed in trials.missing(again)] == [("b", 0), ("b", 1)]
+    assert again["trials"]["b"]["versions"] == {"torch": "99"} != again["trials"]["a"]["versions"]
+
+
 def test_results_of_another_recipe_do_not_count(empty, change):
     results = trials.stored()
     trials.missing(results)
@@ -66,7 +77,14 @@ def test_all_trials_are_stored_as_the_recipes_are():
         assert all(len(stored[name][key]) == len(trials.SEEDS) for key in ("accuracy", "loss"))
 
 
-def test_the_chosen_recipes_are_among_what_was_tried():
-    recipes = {trial.recipe for trial in trials.trials().values()}
-    assert set(training.RECIPES.values()) <= recipes
-    assert replace(training.RECIPES["plain"], label_smoothing=0.0) in recipes
+@pytest.mark.parametrize("name", ["fast", "plain"])
+def test_no_other_recipe_of_that_length_is_established_as_better(name):
+    stored = lesson.measured("trials")["trials"].values()
+    recipe = json.loads(json.dumps(asdict(training.RECIPES[name])))
+    whole = [trial for trial in stored if trial["images"] == 55_000]
+    (chosen,) = [trial for trial in whole if trial["recipe"] == recipe]
+    rivals = [trial for trial in whole if trial["recipe"]["epochs"] == recipe["epochs"]]
+    assert len(rivals) > 3
+    for rival in rivals:
+        lead = ttest_ind(rival["accuracy"], chosen["accuracy"], equal_var=False)
+        assert not lead.confidence_interval(0.95).low > 0, rival["recipe"]

@@ -85,9 +85,15 @@ def accuracy(model, images, labels):
     return (answers == labels).sum().item() / len(labels)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--folder", type=Path, default=ARCHIVES, help="of the four archives")
     folder = parser.parse_args().folder
     trained = train(*load(folder, "train"))
     print(f"test accuracy {accuracy(trained, *load(folder, 't10k')):.2%}")
+
+
+if __name__ == "__main__":
+    main()
