@@ -552,6 +552,7 @@ BROKEN = [
     (file_is_small_and_ends_its_lines_with_lf, cell(3, source="#" * 1_000_000)),
     (nothing_generated_is_stale, replaced(2, "YOUR_GITHUB_NAME", "ada")),
     (nothing_generated_is_stale, cell(2, metadata={})),
+    (nothing_generated_is_stale, cell(6, source="n = 1\nguards(('n', n, '==', 2))")),
     (nothing_generated_is_stale, replaced(0, "/blob/main/", "/blob/v1/")),
     (nothing_generated_is_stale, replaced(0, "(02_end.ipynb)", "(00_begin.ipynb)")),
     (nothing_generated_is_stale, replaced(0, "← [00 · Begin](00_begin.ipynb) · ", "")),

@@ -53,11 +53,16 @@ def train_and_judge(recipe: training.Recipe, seed: int) -> dict[str, float]:
     }
 
 
-def train_all() -> dict[str, list[dict[str, float]]]:
-    """The trainings of each recipe, one per seed, on a thread each, one per processor at once."""
+def one_thread_each() -> ProcessPoolExecutor:
+    """Processes of one thread, as many at once as there are processors."""
     spawn = multiprocessing.get_context("spawn")
     one_thread = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=spawn, **one_thread) as pool:
+    return ProcessPoolExecutor(os.cpu_count(), mp_context=spawn, **one_thread)
+
+
+def train_all() -> dict[str, list[dict[str, float]]]:
+    """The trainings of each recipe, one per seed."""
+    with one_thread_each() as pool:
         runs = {
             name: [pool.submit(train_and_judge, recipe, seed) for seed in SEEDS]
             for name, recipe in training.RECIPES.items()

@@ -227,7 +227,7 @@ def chapter(path: Path, root: Path) -> NotebookNode:
     for cell in notebook.cells:
         if cell.id == "setup":
             cell.source = setup(notebook, root)
-        if cell.id == "setup" or cell.source.startswith("guards("):
+        if cell.id == "setup" or re.search(r"^guards\(", cell.source, re.M):
             cell.metadata.update(COLLAPSED)
         if cell.id == "chapters":
             others = [(read(file), file.name) for file in files if file != path]

@@ -14,20 +14,19 @@ versions or another processor are not mixed with new ones in one trial, but meas
 import argparse
 import json
 import math
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import torch
+from benchmark import SEEDS, one_thread_each
 
 from lenet_utils import data, evaluation, training
 from lenet_utils.files import write_whole
 from lenet_utils.lesson import MEASURED, versions
 
 RESULTS = MEASURED / "trials.json"
-SEEDS = [0, 1, 2, 3, 4]
 RATES = [0.001, 0.002, 0.003, 0.006, 0.012]
 
 
@@ -116,9 +115,7 @@ def main() -> None:
         RESULTS.unlink(missing_ok=True)
     os.environ["LENET_DEVICE"] = "cpu"
     results = stored()
-    spawn = multiprocessing.get_context("spawn")
-    one_thread = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=spawn, **one_thread) as pool:
+    with one_thread_each() as pool:
         runs = {pool.submit(judge, trial, seed): (n, seed) for n, trial, seed in missing(results)}
         for run in as_completed(runs):
             keep(results, *runs[run], run.result())
