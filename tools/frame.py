@@ -174,8 +174,15 @@ def badge(path: Path, root: Path) -> str:
 
 @functools.cache
 def distributions() -> dict[str, list[str]]:
-    """The packages that the modules of this environment belong to."""
-    return importlib.metadata.packages_distributions()
+    """The packages that the modules of this environment belong to.
+
+    (Python 3.10's packages_distributions knows only packages that list their modules in a file.)
+    """
+    found = {}
+    for package in importlib.metadata.distributions():
+        for module in {file.parts[0].partition(".")[0] for file in package.files or []}:
+            found.setdefault(module, []).append(package.metadata["Name"])
+    return found
 
 
 def setup(notebook: NotebookNode, root: Path) -> str:
