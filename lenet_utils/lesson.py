@@ -123,8 +123,8 @@ def source(thing: Any) -> Markdown:
 def measured(name: str) -> dict:
     """Results that took too long for a chapter, of each seed, with the command that measured them.
 
-    "trials"     recipes on the validation images, before any was chosen (tools/trials.py)
-    "benchmark"  the chosen ones on the test images, and times (tools/benchmark.py)
+    "trials"     recipes on the validation images (tools/trials.py)
+    "benchmark"  the named ones on the test images, and times (tools/benchmark.py)
     """
     return json.loads((MEASURED / f"{name}.json").read_text("utf-8"))
 
