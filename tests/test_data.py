@@ -195,6 +195,12 @@ def test_pad_puts_images_in_the_middle(images):
     assert odd.tolist() == [[[[0, 0, 0], [1, 2, 0], [0, 0, 0]]]]
 
 
+def test_padding_may_add_nothing_one_way_or_both(images):
+    square = images[:, :, :, :28]
+    assert torch.equal(data.pad(square, 28), square)
+    assert data.pad(square[..., :20], 28).shape == square.shape
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 33, 20), (1, 1, 20, 33)])
 def test_pad_refuses_larger_images(shape):
     with pytest.raises(ValueError) as error:

@@ -196,6 +196,23 @@ def test_every_map_of_the_network_is_a_square_to_scale_and_to_be_seen(axes):
         assert bottom < square.get_y() < square.get_y() + square.get_height() < top
 
 
+def test_stacks_stand_apart_under_and_over_their_labels(axes):
+    plots.network(axes, LeNet())
+    boxes, count = [], 0
+    for stack in stacks(axes):
+        squares = axes.patches[count : count + len(stack)]
+        count += len(stack)
+        boxes.append((squares[0].get_x(), squares[-1].get_x() + squares[-1].get_width()))
+        tops = [square.get_y() + square.get_height() for square in squares]
+        sizes = [t for t in axes.texts if t.get_position()[0] == pytest.approx(sum(boxes[-1]) / 2)]
+        assert sorted(t.get_position()[1] > 0 for t in sizes) == [False, True]
+        (above,) = [t.get_position()[1] for t in sizes if t.get_position()[1] > 0]
+        assert above == pytest.approx(max(tops) + 2)
+    spaces = [right[0] - left[1] for left, right in zip(boxes, boxes[1:], strict=False)]
+    assert spaces == pytest.approx([19.0] * 5 + [1.3 * 19] * 2)
+    assert axes.get_xlim() == pytest.approx((-3, boxes[-1][1] + 0.3 * 19 + 9))
+
+
 def test_the_network_is_labelled(axes):
     plots.network(axes, LeNet())
     sizes = ["1@32×32", "6@28×28", "6@14×14", "16@10×10", "16@5×5", "120", "84", "10"]

@@ -142,6 +142,16 @@ def test_validation_figures_are_those_after_the_epoch_with_plain_labels(model, d
     assert row["validation_accuracy"] == (outputs.argmax(1) == others.labels).sum().item() / 200
 
 
+@pytest.mark.parametrize("label", [-1, 0, 9, 10])
+def test_validation_labels_are_classes(model, digits, label):
+    others = data.Digits(digits.images[:2], torch.tensor([label, label]))
+    if 0 <= label < 10:  # one class alone will do
+        assert training.check_task(model, digits, SMALL, others) is None
+    else:
+        with pytest.raises(ValueError, match=f"validation labels below 10, got {label}…{label}"):
+            training.check_task(model, digits, SMALL, others)
+
+
 def test_history_as_a_table():
     history = History([3.0, 1.0], [{"train_loss": 2.0, "train_accuracy": 0.25}])
     header, row = "epoch  train_loss  train_accuracy", "    1      2.0000          0.2500"
