@@ -1,4 +1,4 @@
-"""The digits: loading, splits, resizing, normalisation.
+"""The digits: loading, splits, preparing, resizing, normalisation.
 
 Pixels stay uint8, 0 (paper) to 255 (ink), until a batch is made; `to_input` then makes of them
 what a network reads.
@@ -12,8 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 from torchvision.datasets import MNIST
+
+from .preparation import centre, cut_out, darken, find_ink, fit_box, lightness
 
 ARCHIVES = Path(__file__).with_name("mnist")
 SUBSETS = ("train", "validation", "train+validation", "test")
@@ -79,6 +82,21 @@ def pad(images: Tensor | np.ndarray, size: int = 32) -> Tensor:
         raise ValueError(f"expected at most {size}×{size} pixels, got images {shape}: use resize")
     top, left = height // 2, width // 2
     return F.pad(images, (left, width - left, top, height - top))
+
+
+def prepare(image: np.ndarray | Tensor | Image.Image | str | Path) -> Tensor:
+    """A picture of one digit → uint8 (1, 1, 32, 32), placed and inked like MNIST's.
+
+    image  a path, a PIL image, or numbers of any scale, 0 for black: (H, W), or with 1, 3 or 4
+           channels (the fourth is alpha) first or last; dark ink on light paper or light on dark
+
+    Crop, a box of 20×20 pixels, and the centre of mass in pixel (14, 14) of 28×28 are those of
+    MNIST (LeCun et al. 1998, section III.A). The steps are in `preparation`. Raises
+    FileNotFoundError, TypeError or ValueError, with what to do, for what holds no picture, or a
+    picture without ink.
+    """
+    ink = cut_out(find_ink(lightness(image)))
+    return resize(centre(darken(fit_box(ink))))
 
 
 def mean_std(images: Tensor) -> tuple[float, float]:
