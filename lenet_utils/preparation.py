@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy import ndarray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from scipy import ndimage
 from torch import Tensor
 
@@ -35,15 +35,14 @@ def lightness(image: ndarray | Tensor | Image.Image | str | Path) -> ndarray:
         values = values.reshape([n for n in shape if n != 1] or [1])
     if values.dtype.kind not in "buif" or values.ndim not in (2, 3) or not values.size:
         raise ValueError(f"expected one picture, (H, W) or (H, W, channels), got {shape}")
-    if values.size > 4 * MOST_PIXELS:
-        raise ValueError(f"expected at most {MOST_PIXELS:,} pixels, got {shape}: shrink it")
-    values = values.astype(np.float64)
     if values.ndim == 3 and values.shape[2] not in (1, 3, 4):
         values = np.moveaxis(values, 0, 2)
     elif values.ndim == 2:
         values = values[:, :, None]
     if values.shape[2] not in (1, 3, 4):
         raise ValueError(f"expected 1, 3 or 4 channels, first or last, got {shape}")
+    _refuse_huge(*values.shape[:2])
+    values = values.astype(np.float64)
     if not np.isfinite(values).all() or values.min() < 0:
         raise ValueError("expected numbers from 0 (black) up, got negative ones, NaN or infinity")
     if values.max() > 0:
@@ -65,14 +64,14 @@ def find_ink(light: ndarray) -> ndarray:
     if min(light.shape) < 2 or np.ptp(light) < 0.02:
         raise ValueError(f"expected ink on paper, got {light.shape} pixels that are all alike")
     apart = light - _paper(light, curved=False)
-    skewness = ((apart - apart.mean()) ** 3).mean() / apart.std() ** 3
+    skewness = ((apart - apart.mean()) ** 3).mean() / max(apart.std(), 1e-12) ** 3
     size = max(1, min(light.shape) // 20)
     ends = [slice(None, size), slice(-size, None)]
     corners = np.mean([apart[rows, columns].mean() for rows in ends for columns in ends])
     dark_ink = skewness < 0 if abs(skewness) > 1 else corners > (apart.min() + apart.max()) / 2
     light = light if dark_ink else 1 - light
     paper = _paper(light, curved=abs(skewness) > 1, prefer_light=3.0)
-    ink = np.clip(1 - light / np.maximum(paper, 0.05), 0, 1)
+    ink = np.clip((paper - light) / np.maximum(paper, 0.05), 0, 1)
     if ink.max() < 0.05:
         raise ValueError("expected ink on paper, found none that stands out")
     return ink / ink.max()
@@ -113,19 +112,24 @@ def centre(ink: ndarray, size: int = 28) -> ndarray:
     return placed
 
 
+def _refuse_huge(height: int, width: int) -> None:
+    if height * width > MOST_PIXELS:
+        raise ValueError(
+            f"expected at most {MOST_PIXELS:,} pixels, got {height}×{width}: shrink the picture"
+        )
+
+
 def _decoded(image: Image.Image | str | Path) -> Image.Image:
     """The pixels of a picture, unless they are too many, the way up that it was taken."""
     try:
         if not isinstance(image, Image.Image):
             image = Image.open(Path(image).expanduser())  # reads no more than the size
-        if image.width * image.height > MOST_PIXELS:
-            size = f"{image.width}×{image.height}"
-            raise ValueError(f"expected at most {MOST_PIXELS:,} pixels, got {size}: shrink it")
+        _refuse_huge(image.height, image.width)
         image = ImageOps.exif_transpose(image)  # a telephone notes how it was held
         return image if image.mode[0] in "IF" else image.convert("RGBA")
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"expected a picture: {error}") from error
 
 

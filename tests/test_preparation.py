@@ -85,6 +85,13 @@ def test_it_fills_the_box_and_balances_where_mnists_digits_do(digits):
             assert placed.min() == 0 and 0.99 < placed.max() <= 1
 
 
+def test_the_edge_of_a_stroke_belongs_to_it():
+    ink = np.zeros((20, 20))
+    ink[5:15, 8:10] = 1
+    ink[5:15, 7], ink[5:15, 10] = 0.3, 0.1  # an edge, and what is nearly paper
+    assert preparation.cut_out(ink).tolist() == [[0.3, 1, 1]] * 10
+
+
 def test_the_same_picture_in_every_form(digits, tmp_path):
     image = digits.images[0, 0].numpy()
     expected = data.prepare(image)
@@ -146,6 +153,9 @@ class Huge(Image.Image):
         (np.ones((1, 1)), ValueError, r"\(1, 1\) pixels that are all alike"),
         (np.full((28, 28), 7, np.uint8), ValueError, "all alike"),
         (np.zeros((28, 28)), ValueError, "all alike"),
+        (np.broadcast_to(np.uint8(0), (8000, 8001)), ValueError, "got 8000×8001: shrink"),
+        (np.broadcast_to(np.uint8(0), (3, 8000, 8001)), ValueError, "got 8000×8001: shrink"),
+        (np.add.outer(np.arange(9.0), np.arange(9.0)), ValueError, "none that stands out"),
         (Huge(), ValueError, r"at most 50,000,000 pixels, got 8000×8000"),
         ("no such file.png", FileNotFoundError, "no such file.png"),
         (__file__, ValueError, "cannot identify"),
