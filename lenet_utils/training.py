@@ -18,7 +18,8 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm.auto import tqdm
 
-from .data import Digits, to_input
+from .data import Digits
+from .distortions import distort
 from .evaluation import accuracy, predict
 from .files import writable, write_whole
 from .models import LeNet
@@ -37,6 +38,11 @@ class Recipe:
     label_smoothing: float = 0.0
     batch_size: int = 64
     softmax: bool = False  # for a network that ends in one: LeNet(softmax=recipe.softmax)
+    distortions: dict[str, float] = field(default_factory=dict)  # options of distortions.distort
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """What a network learns from: images uint8 (B, 1, H, W), distorted anew at each call."""
+        return distort(images, **self.distortions)
 
 
 RECIPES = {
@@ -134,7 +140,7 @@ def fit(
     validation: Digits | None = None,
     history: History | None = None,
     seed: int = 0,
-    transform: Callable[[Tensor], Tensor] = to_input,
+    transform: Callable[[Tensor], Tensor] | None = None,
     optimizer: Callable[[Iterable[nn.Parameter], Recipe], Optimizer] = adam,
     after_step: Callable[[nn.Module], None] | None = None,
     progress: bool = True,
@@ -146,7 +152,8 @@ def fit(
     validation  digits to judge the model by after each epoch
     history     a History to write into; whoever holds it still has it after an interrupt
     seed        decides the order of the images, and whatever else is drawn while training
-    transform   images uint8 (B, 1, 32, 32) → inputs float32 of the same shape
+    transform   images uint8 (B, 1, 32, 32) → inputs float32 of the same shape; `recipe.inputs`
+                if left out
     optimizer   makes it from the model's parameters and the recipe
     after_step  called with the model after each step
     progress    whether to draw a bar
@@ -172,8 +179,8 @@ def fit(
             model.train()
             loss_sum, correct, count = 0.0, 0, 0
             for images, labels in loader:
-                inputs, labels = transform(images.to(where)), labels.to(where)
-                outputs = model(inputs)
+                images, labels = images.to(where), labels.to(where)
+                outputs = model(transform(images) if transform else recipe.inputs(images))
                 loss = F.cross_entropy(outputs, labels, label_smoothing=recipe.label_smoothing)
                 if not math.isfinite(loss.item()):
                     raise FloatingPointError(f"loss {loss.item()}: lower {recipe.learning_rate = }")
