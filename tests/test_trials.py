@@ -1,4 +1,4 @@
-"""The trials: what is missing is trained, what is there stays, and what is stored is whole."""
+"""The trials of chapters 03 and 04: what is on file is whole, and what was chosen by it."""
 
 import json
 from dataclasses import asdict
@@ -8,51 +8,6 @@ import trials
 from scipy.stats import ttest_ind
 
 from lenet_utils import data, evaluation, lesson, training
-
-
-@pytest.fixture
-def empty(tmp_path, monkeypatch):
-    monkeypatch.setattr(trials, "RESULTS", tmp_path / "trials.json")
-    monkeypatch.setattr(trials, "SEEDS", [0, 1])
-    made = {name: trials.Trial(training.Recipe(epochs=n)) for n, name in enumerate("ab", start=1)}
-    monkeypatch.setattr(trials, "trials", lambda: made)
-    return made
-
-
-def test_only_what_is_missing_is_trained_and_seeds_are_in_order(empty):
-    results = trials.stored()
-    assert [(name, seed) for name, _, seed in trials.missing(results)] == [
-        ("a", 0),
-        ("a", 1),
-        ("b", 0),
-        ("b", 1),
-    ]
-    for name, seed in [("b", 1), ("a", 1), ("a", 0)]:
-        trials.keep(results, name, seed, {"accuracy": 0.1 * seed, "loss": 1.0})
-    again = trials.stored()
-    assert [(name, seed) for name, _, seed in trials.missing(again)] == [("b", 0)]
-    assert list(again["trials"]) == ["a", "b"]
-    assert (again["trials"]["a"]["seeds"], again["trials"]["a"]["accuracy"]) == ([0, 1], [0, 0.1])
-
-
-def test_a_trial_is_not_finished_with_other_versions(empty, monkeypatch):
-    results = trials.stored()
-    for name, _, seed in trials.missing(results)[:3]:  # all of a, half of b
-        trials.keep(results, name, seed, {"accuracy": 0.5, "loss": 1.0})
-    monkeypatch.setattr(trials, "versions", lambda: {"torch": "99"})
-    again = trials.stored()
-    assert [(name, seed) for name, _, seed in trials.missing(again)] == [("b", 0), ("b", 1)]
-    assert again["trials"]["b"]["versions"] == {"torch": "99"} != again["trials"]["a"]["versions"]
-
-
-@pytest.mark.parametrize("change", [{"images": 10}, {"recipe": training.Recipe(epochs=9)}])
-def test_results_of_another_recipe_do_not_count(empty, change):
-    results = trials.stored()
-    trials.missing(results)
-    trials.keep(results, "a", 0, {"accuracy": 0.5, "loss": 1.0})
-    empty["a"] = empty["a"]._replace(**change)
-    assert ("a", empty["a"], 0) in trials.missing(results)
-    assert results["trials"]["a"]["accuracy"] == []
 
 
 def test_a_trial_learns_from_its_images_and_is_judged_by_validation(monkeypatch):

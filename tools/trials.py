@@ -7,12 +7,10 @@ Chapters 03 and 04 show them. (`fast` and `plain` came first, from trials in whi
 read. These compare their rates, schedule, smoothing, length and betas with others, without any.)
 Each trial learns from the 55,000 training images, or from the first few, once for each seed, and is
 judged at its last step by the 5,000 validation images. All takes about half an hour on two cores.
-Each result is stored as it comes, so that it may be stopped and started again; results of other
-versions or another processor are not mixed with new ones in one trial, but measured again.
+It may be stopped and started again.
 """
 
 import argparse
-import json
 import math
 import os
 from concurrent.futures import as_completed
@@ -21,10 +19,10 @@ from typing import NamedTuple
 
 import torch
 from benchmark import SEEDS, one_thread_each
+from ladder import Ladder
 
 from lenet_utils import data, evaluation, training
-from lenet_utils.files import write_whole
-from lenet_utils.lesson import MEASURED, versions
+from lenet_utils.lesson import MEASURED
 
 RESULTS = MEASURED / "trials.json"
 RATES = [0.001, 0.002, 0.003, 0.006, 0.012]
@@ -60,13 +58,6 @@ def trials() -> dict[str, Trial]:
     return made
 
 
-def stored() -> dict:
-    """What is on file; nothing, if there is none."""
-    if RESULTS.exists():
-        return json.loads(RESULTS.read_text("utf-8"))
-    return {"command": "python tools/trials.py", "trials": {}}
-
-
 def judge(trial: Trial, seed: int) -> dict[str, float]:
     """Validation accuracy and loss of one training at its last step."""
     train, validation = data.load("train"), data.load("validation")
@@ -78,32 +69,12 @@ def judge(trial: Trial, seed: int) -> dict[str, float]:
     return {"accuracy": accuracy, "loss": round(loss, 4)}
 
 
-def missing(results: dict) -> list[tuple[str, Trial, int]]:
-    """The trainings that are not on file, or were of a recipe that has changed since.
-
-    What is left of a trial that is not complete goes only with the same versions and processor.
-    """
-    wanted = []
-    for name, trial in trials().items():
-        described = json.loads(json.dumps({"recipe": asdict(trial.recipe), "images": trial.images}))
-        there = results["trials"].get(name)
-        changed = there is None or any(there[key] != value for key, value in described.items())
-        if changed or (len(there["seeds"]) < len(SEEDS) and there["versions"] != versions()):
-            described["versions"] = versions()
-            results["trials"][name] = {**described, "seeds": [], "accuracy": [], "loss": []}
-        done = results["trials"][name]["seeds"]
-        wanted += [(name, trial, seed) for seed in SEEDS if seed not in done]
-    return wanted
-
-
-def keep(results: dict, name: str, seed: int, result: dict[str, float]) -> None:
-    """Put one result in its place, seeds in ascending order, and write the file."""
-    of_trial = results["trials"][name]
-    place = sum(other < seed for other in of_trial["seeds"])
-    for key, value in {"seeds": seed, **result}.items():
-        of_trial[key].insert(place, value)
-    results["trials"] = {name: results["trials"][name] for name in trials()}
-    write_whole(RESULTS, (json.dumps(results, indent=1) + "\n").encode())
+def described() -> dict[str, dict]:
+    """The trials as plain data."""
+    return {
+        name: {"recipe": asdict(trial.recipe), "images": trial.images}
+        for name, trial in trials().items()
+    }
 
 
 def main() -> None:
@@ -114,11 +85,12 @@ def main() -> None:
     if parser.parse_args().again:
         RESULTS.unlink(missing_ok=True)
     os.environ["LENET_DEVICE"] = "cpu"
-    results = stored()
+    ladder = Ladder(RESULTS, "python tools/trials.py")
     with one_thread_each() as pool:
-        runs = {pool.submit(judge, trial, seed): (n, seed) for n, trial, seed in missing(results)}
+        left = ladder.missing(described(), SEEDS)
+        runs = {pool.submit(judge, trials()[name], seed): (name, seed) for name, seed in left}
         for run in as_completed(runs):
-            keep(results, *runs[run], run.result())
+            ladder.keep(*runs[run], run.result())
             print(*runs[run], run.result(), flush=True)
 
 

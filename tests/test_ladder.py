@@ -1,0 +1,58 @@
+"""Ladders: what is missing is trained, what is there stays, and all of it is on file."""
+
+import json
+
+import ladder
+import pytest
+from ladder import Ladder
+
+WANTED = {"a": {"recipe": {"epochs": 1, "betas": (0.9, 0.99)}}, "b": {"recipe": {"epochs": 2}}}
+
+
+@pytest.fixture
+def empty(tmp_path):
+    return lambda: Ladder(tmp_path / "results.json", "python a.py")
+
+
+def test_only_what_is_missing_is_trained_and_seeds_are_in_order(empty):
+    first = empty()
+    assert first.missing(WANTED, [0, 1]) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    for name, seed in [("b", 1), ("a", 1), ("a", 0)]:
+        first.keep(name, seed, {"accuracy": 0.1 * seed})
+    again = empty()
+    assert again.missing(WANTED, [0, 1]) == [("b", 0)]
+    assert list(again.results) == ["a", "b"]
+    assert (again.results["a"]["seeds"], again.results["a"]["accuracy"]) == ([0, 1], [0, 0.1])
+
+
+def test_the_file_keeps_what_else_is_in_it_and_who_wrote_it(empty):
+    first = empty()
+    first.missing(WANTED, [0])
+    first.keep("a", 0, {"accuracy": 1.0})
+    other = Ladder(first.path, "python b.py", "tests")
+    other.missing({"a": {}}, [5])
+    other.keep("a", 5, {"accuracy": 0.5})
+    stored = json.loads(first.path.read_text())
+    assert stored["command"] == "python a.py" and stored["trials"] == first.results
+    assert stored["tests"]["a"]["seeds"] == [5]
+
+
+def test_one_name_is_not_finished_with_other_versions(empty, monkeypatch):
+    first = empty()
+    for name, seed in first.missing(WANTED, [0, 1])[:3]:  # all of a, half of b
+        first.keep(name, seed, {"accuracy": 0.5})
+    monkeypatch.setattr(ladder, "versions", lambda: {"torch": "99"})
+    again = empty()
+    assert again.missing(WANTED, [0, 1]) == [("b", 0), ("b", 1)]
+    assert again.results["b"]["versions"] == {"torch": "99"} != again.results["a"]["versions"]
+
+
+@pytest.mark.parametrize("change", [{"images": 10}, {"recipe": {"epochs": 9}}])
+def test_results_of_another_recipe_do_not_count(empty, change):
+    first = empty()
+    first.missing(WANTED, [0])
+    first.keep("a", 0, {"accuracy": 0.5})
+    again = empty()
+    assert again.missing(WANTED, [0]) == [("b", 0)]
+    assert ("a", 0) in again.missing({"a": WANTED["a"] | change}, [0])
+    assert again.results["a"]["seeds"] == [] and list(again.results) == ["a"]

@@ -1,0 +1,45 @@
+"""Many trainings, one after the other, whose results are kept as they come."""
+
+import json
+from pathlib import Path
+
+from lenet_utils.files import write_whole
+from lenet_utils.lesson import versions
+
+
+class Ladder:
+    """The results of named trainings in a part of a JSON file, a list entry for each seed.
+
+    It may be stopped and started again. Results of other versions or another processor are not
+    mixed with new ones under one name, but measured again.
+    """
+
+    def __init__(self, path: Path, command: str, part: str = "trials"):
+        self.path, self.part, self.content = path, part, {"command": command}
+        if path.exists():
+            self.content = json.loads(path.read_text("utf-8"))
+        self.results = self.content.setdefault(part, {})
+
+    def missing(self, wanted: dict[str, dict], seeds: list[int]) -> list[tuple[str, int]]:
+        """Names and seeds that are not on file, or were described otherwise; what is no longer
+        wanted is forgotten.
+
+        wanted  by name, what describes a training as plain data, its recipe for one
+        """
+        left = []
+        for name, description in json.loads(json.dumps(wanted)).items():
+            there = self.results.get(name)
+            changed = there is None or any(there.get(k) != v for k, v in description.items())
+            if changed or (len(there["seeds"]) < len(seeds) and there["versions"] != versions()):
+                self.results[name] = {**description, "versions": versions(), "seeds": []}
+            left += [(name, seed) for seed in seeds if seed not in self.results[name]["seeds"]]
+        self.content[self.part] = self.results = {name: self.results[name] for name in wanted}
+        return left
+
+    def keep(self, name: str, seed: int, result: dict) -> None:
+        """Put one result in its place, seeds in ascending order, and write the file."""
+        of_name = self.results[name]
+        place = sum(other < seed for other in of_name["seeds"])
+        for key, value in {"seeds": seed, **result}.items():
+            of_name.setdefault(key, []).insert(place, value)
+        write_whole(self.path, (json.dumps(self.content, indent=1) + "\n").encode())
