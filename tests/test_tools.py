@@ -196,6 +196,7 @@ def file(tmp_path, monkeypatch):
         new_markdown_cell("# A notebook", metadata={"slideshow": {}}),
         new_code_cell(BAR, metadata={**junk, "tags": ["nbval-ignore-output"]}, execution_count=9),
         new_code_cell(DRAW, metadata={**junk, "picture": "axes.png"}, id="draw"),
+        new_code_cell("from ipywidgets import Label\n\nLabel('a pad')"),
     ]
     metadata = {"widgets": {}, "language_info": {"name": "python", "version": "3.0.0"}}
     path = tmp_path / "small.ipynb"
@@ -211,13 +212,14 @@ def test_record(file, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("small.ipynb: ")
     once = contents(file.parent)
     notebook = frame.read(file)
-    text, bar, figure = notebook.cells
+    text, bar, figure, label = notebook.cells
     assert text.metadata == {}
     assert bar.metadata == {"tags": ["nbval-ignore-output"]}
     assert (figure.metadata, figure.id) == ({"picture": "axes.png"}, "draw")
     assert (bar.execution_count, figure.execution_count) == (1, 2)
     assert [output.get("text") for output in bar.outputs] == ["done\n"]
-    assert "widget" not in file.read_text("utf-8")
+    assert [output.data for output in label.outputs] == [{"text/plain": "Label(value='a pad')"}]
+    assert "widget-" not in file.read_text("utf-8")
     recorded = notebook.metadata.pop("recorded")
     assert notebook.metadata == record.NOTEBOOK_METADATA
     assert recorded.seconds % 10 == 0 and recorded.torch and recorded.processor
