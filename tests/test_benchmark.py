@@ -48,7 +48,7 @@ def test_a_measurement_has_the_form_that_is_stored_and_shown(monkeypatch):
     monkeypatch.setattr(benchmark, "peak_memory", lambda: 900)
     monkeypatch.setattr(benchmark, "seconds_of", lambda function, *arguments: len(arguments))
     run = {"accuracy": 0.9, "loss": 0.3, "seconds": 5.6}
-    monkeypatch.setattr(benchmark, "train_all", lambda: dict.fromkeys(training.RECIPES, [run] * 5))
+    monkeypatch.setattr(benchmark, "train_all", lambda: dict.fromkeys(benchmark.RECIPES, [run] * 5))
     results, stored = benchmark.measure(), lesson.measured("benchmark")
     assert results.keys() == stored.keys()
     for name in ("versions", "images_per_second", "epoch_seconds", "recipes"):
@@ -74,20 +74,20 @@ def test_both_accuracy_and_loss_must_be_within_the_spread():
         assert within_the_spread({"accuracy": 0.85, "loss": 0.3 + far * 0.1}, stored) == expected
 
 
-@pytest.mark.parametrize("name, other", list(permutations(training.RECIPES, 2)))
+@pytest.mark.parametrize("name, other", list(permutations(STORED, 2)))
 def test_recipes_are_told_apart(name, other):
     for accuracy, loss in zip(STORED[name]["accuracy"], STORED[name]["loss"], strict=True):
         run = {"accuracy": accuracy, "loss": loss}
         assert within_the_spread(run, STORED[name]) and not within_the_spread(run, STORED[other])
 
 
-@pytest.mark.parametrize("name", training.RECIPES)
+@pytest.mark.parametrize("name", benchmark.RECIPES)
 def test_results_are_of_the_recipe_as_it_is(name):
     recipe = asdict(training.RECIPES[name])
     assert STORED[name]["recipe"] == json.loads(json.dumps(recipe)), "run tools/benchmark.py"
 
 
-@pytest.mark.parametrize("name", pretrain.NAMES)
+@pytest.mark.parametrize("name", [name for name in pretrain.NAMES if name in STORED])
 def test_a_shipped_network_is_one_of_its_recipes(name):
     assert within_the_spread(judge(training.shipped(name), data.load("test")), STORED[name])
 

@@ -358,8 +358,9 @@ def test_every_chapter_has_its_number_and_its_solutions():
     assert [file.name for file in frame.solutions()] == names[1:]
 
 
-def test_readme_is_not_stale():
-    assert frame.readme(frame.ROOT) == (frame.ROOT / "README.md").read_text("utf-8")
+def test_no_page_is_stale():
+    for page, content in frame.pages(frame.ROOT).items():
+        assert content == page.read_text("utf-8"), page
 
 
 COUNTS = json.loads((frame.ROOT / frame.COUNTS).read_text("utf-8"))

@@ -23,7 +23,7 @@ TOOLS = [
     for file in sorted((frame.ROOT / "tools").glob("*.py"))
     if "__main__" in file.read_text("utf-8")
 ]
-FILES = ("README.md", "pyproject.toml", "requirements.txt", "tests/counts.json")
+FILES = ("README.md", "pyproject.toml", "requirements.txt", frame.COUNTS, frame.CARDS)
 
 
 def contents(folder):
@@ -58,8 +58,8 @@ def repository(tmp_path, monkeypatch):
     """A copy of all that is partly generated, which the tools take for the repository."""
     ignored = shutil.ignore_patterns(".ipynb_checkpoints", "*.pt")
     shutil.copytree(frame.ROOT / "notebooks", tmp_path / "notebooks", ignore=ignored)
-    (tmp_path / "tests").mkdir()
     for name in FILES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(frame.ROOT / name, tmp_path / name)
     monkeypatch.setattr(frame, "ROOT", tmp_path)
     return tmp_path
@@ -165,9 +165,10 @@ def test_what_is_amiss_is_said_with_the_notebooks_name(repository, message):
     assert contents(repository) == before
 
 
-def test_readme_without_a_place_for_a_table(repository):
-    (repository / "README.md").write_text("<!-- chapters -->\n")
-    with pytest.raises(ValueError, match="needs one place <!-- chapters -->"):
+@pytest.mark.parametrize("page, table", [("README.md", "chapters"), (frame.CARDS, "scores")])
+def test_a_page_without_a_place_for_a_table(repository, page, table):
+    (repository / page).write_text(f"<!-- {table} -->\n")
+    with pytest.raises(ValueError, match=f"{Path(page).name} needs one place <!-- {table} -->"):
         frame.main(repository)
 
 

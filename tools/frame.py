@@ -4,8 +4,8 @@
 
 Address and branch come from pyproject.toml, titles and summaries from the first cells of the
 chapters, bounds of packages from requirements.txt, times from the recordings, results from
-lenet_utils/measured/benchmark.json. From these follow: navigation, badges and setup cells; the
-tables of chapters in README and 00; the numbers of exercises; the headings and checkers of their
+lenet_utils/measured. From these follow: navigation, badges and setup cells; the tables of README,
+of 00 and of the networks' cards; the numbers of exercises; the headings and checkers of their
 solutions; the least number of compared cells. In a solution, a code cell with the id of one in the
 chapter is its copy. Running it again changes nothing, and a test compares ("stale").
 """
@@ -34,6 +34,7 @@ except ModuleNotFoundError:  # before Python 3.11
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTS = Path("tests/counts.json")
+CARDS = Path("lenet_utils/shipped/README.md")
 COLLAPSED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # on Colab, in JupyterLab
 SETUP = """\
 # @title Setup: run this cell first. On Colab and Kaggle it installs what is missing.
@@ -264,9 +265,10 @@ def solution(path: Path, root: Path) -> NotebookNode:
     return notebook
 
 
-def readme(root: Path) -> str:
-    """README with its tables of chapters and of results as they should be."""
+def pages(root: Path) -> dict[Path, str]:
+    """README, and the cards of the networks, with their tables as they should be."""
     import benchmark  # imports torch, which takes a while
+    import robust
 
     rows = ["| chapter | what you learn | needs | time to run | |", "|---|---|---|---|---|"]
     for file in chapters(root):
@@ -275,13 +277,24 @@ def readme(root: Path) -> str:
         name, cost = f"[{title(notebook)}]({link})", f"{seconds} s"
         cells = [name, summary(notebook), needs(notebook), cost, badge(file, root)]
         rows.append(f"| {' | '.join(cells)} |")
-    text = (root / "README.md").read_text("utf-8")
-    tables = {"chapters": "\n".join(rows), "results": benchmark.table(lesson.measured("benchmark"))}
+    results = {"results": benchmark.table(lesson.measured("benchmark"))}
+    scores = {"scores": robust.table(lesson.measured("robust")["tests"])}
+    return {
+        root / "README.md": with_tables(root / "README.md", {"chapters": "\n".join(rows)} | results),
+        root / CARDS: with_tables(root / CARDS, scores),
+    }
+
+
+def with_tables(page: Path, tables: dict[str, str]) -> str:
+    """A page's text with its tables in their places."""
+    text = page.read_text("utf-8")
     for name, table in tables.items():
         inner = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=\n<!-- end of {name} -->)", re.DOTALL)
         text, places = inner.subn(lambda _, table=table: table, text)
         if places != 1:
-            raise ValueError(f"README.md needs one place <!-- {name} --> … <!-- end of {name} -->")
+            raise ValueError(
+                f"{page.name} needs one place <!-- {name} --> … <!-- end of {name} -->"
+            )
     return text
 
 
@@ -303,7 +316,7 @@ def as_it_should_be(root: Path = ROOT) -> dict[Path, NotebookNode | str]:
                 made[path] = make(path, root)
             except (ValueError, SyntaxError, FileNotFoundError) as error:
                 raise ValueError(f"{path.relative_to(root).as_posix()}: {error}") from error
-    return made | {root / "README.md": readme(root), root / COUNTS: counts(root)}
+    return made | pages(root) | {root / COUNTS: counts(root)}
 
 
 def main(root: Path = ROOT) -> None:

@@ -14,6 +14,7 @@ stored as it comes, with its date.
 import argparse
 import datetime
 import os
+import statistics
 import tempfile
 import time
 from concurrent.futures import as_completed
@@ -98,6 +99,20 @@ def accuracies(model: torch.nn.Module, sets: dict[str, tuple[Tensor, Tensor]]) -
         name: evaluation.predict(model, images).argmax(1) for name, (images, _) in sets.items()
     }
     return {name: round(evaluation.accuracy(answers[name], sets[name][1]), 6) for name in sets}
+
+
+def table(tests: dict) -> str:
+    """What the recipes were judged by, as the cards of the networks show it."""
+    names = list(tests)
+    lines = [f"| accuracy (%) | {' | '.join(f'`{n}`' for n in names)} |", "|---" * 3 + "|"]
+    for of in tests[names[0]]["accuracy"][0]:
+        cells = []
+        for name in names:
+            percent = [100 * accuracy[of] for accuracy in tests[name]["accuracy"]]
+            mean, spread = statistics.mean(percent), statistics.stdev(percent)
+            cells.append(f"{mean:.2f} ± {spread:.2f}")
+        lines.append(f"| {of} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
