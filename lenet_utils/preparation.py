@@ -64,7 +64,8 @@ def find_ink(light: ndarray) -> ndarray:
     if min(light.shape) < 2 or np.ptp(light) < 0.02:
         raise ValueError(f"expected ink on paper, got {light.shape} pixels that are all alike")
     apart = light - _paper(light, curved=False)
-    skewness = ((apart - apart.mean()) ** 3).mean() / max(apart.std(), 1e-12) ** 3
+    spread = (apart - apart.mean()) / max(apart.std(), 1e-12)
+    skewness = (spread * spread * spread).mean()  # ** 3 takes hundreds of times as long
     size = max(1, min(light.shape) // 20)
     ends = [slice(None, size), slice(-size, None)]
     corners = np.mean([apart[rows, columns].mean() for rows in ends for columns in ends])
