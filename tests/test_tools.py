@@ -139,6 +139,31 @@ def test_two_notebooks_make_a_chapter(repository):
     assert "torchinfo" not in made.cells[1].source
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["from lenet_utils import data, pad", "from lenet_utils.pad import Pad"]
+    + ["import lenet_utils.pad", "import lenet_utils.pad as p, json"],
+)
+def test_a_chapter_needs_what_the_rooms_that_it_opens_import(line):
+    setup = frame.setup(new_notebook(cells=[new_code_cell(line)]), frame.ROOT)
+    needed = re.findall('"(.+)": "(.+)",\n', setup)
+    assert [name for name, _ in needed] == ["anywidget", "ipywidgets", "psygnal", "traitlets"]
+    assert needed[0][1].startswith("anywidget>=")
+
+
+def test_a_room_that_another_opens_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(frame, "MODULE", tmp_path)
+    rooms = {
+        "hall": "from . import cellar",
+        "cellar": "from .attic import a",
+        "attic": "import nbval",
+    }
+    for room, source in rooms.items():
+        (tmp_path / f"{room}.py").write_text(source)
+    cells = [new_code_cell("from lenet_utils import hall, other\nfrom os import path")]
+    assert frame.imported(new_notebook(cells=cells)) == {"nbval"}
+
+
 BAD = {
     "the first cell should be": lambda cells: cells[0].update(source="# 00 · A title"),
     "the first cell should be # NN": lambda cells: cells[0].update(

@@ -33,6 +33,7 @@ except ModuleNotFoundError:  # before Python 3.11
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
+MODULE = Path(lesson.__file__).parent
 COUNTS = Path("tests/counts.json")
 CARDS = Path("lenet_utils/shipped/README.md")
 COLLAPSED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # on Colab, in JupyterLab
@@ -186,33 +187,54 @@ def distributions() -> dict[str, list[str]]:
     return found
 
 
+def imports(source: str, package: str = "") -> set[str]:
+    """The modules that a source in a package imports, or may: `from a import b` is a and a.b."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = ".".join(filter(None, [package if node.level else "", node.module]))
+            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def imported(notebook: NotebookNode) -> set[str]:
+    """What a notebook imports, beyond Python's own: it, and the rooms of lenet_utils it opens."""
+    found = set().union(*(imports(cell.source) for cell in code_cells(notebook)))
+    rooms = {f"lenet_utils.{file.stem}": file for file in MODULE.glob("[!_]*.py")}
+    opened = set()
+    while unopened := found & rooms.keys() - opened:
+        opened |= unopened
+        sources = [rooms[room].read_text("utf-8") for room in unopened]
+        found |= set().union(*(imports(source, "lenet_utils") for source in sources))
+    found = {name.partition(".")[0] for name in found}
+    return found - sys.stdlib_module_names - {"lenet_utils"}
+
+
 def setup(notebook: NotebookNode, root: Path) -> str:
     """The setup cell, which asks for lenet_utils and for what else the notebook imports."""
-    imported = set()
-    for node in (
-        node for cell in code_cells(notebook) for node in ast.walk(ast.parse(cell.source))
-    ):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported.add(node.module.partition(".")[0])
     lines = (root / "requirements.txt").read_text("utf-8").splitlines()
     lines = [line.partition(" #")[0].strip() for line in lines if line[:1] not in ("", "#", "-")]
     bounds = {Requirement(line).name.lower(): line for line in lines}
     there = {"lenet_utils", *project(root)["project"]["dependencies"]}
-    needed = {}
-    for module in sorted(imported - sys.stdlib_module_names - {"lenet_utils"}):
+    waiting, needed = imported(notebook), {}
+    while waiting:
+        module = waiting.pop()
         package = distributions().get(module, [module])[0].lower()
         if package not in bounds:
             raise ValueError(f"{module} is imported: add its package to requirements.txt")
-        if package not in there:
+        if package not in there and module not in needed:
             needed[module] = bounds[package]
+            # The setup cell installs without dependencies: it names them, if requirements.txt does.
+            further = [r for r in importlib.metadata.requires(package) or [] if "extra ==" not in r]
+            waiting |= {Requirement(line).name for line in further} & bounds.keys()
     settings = project(root)
     address, ref = settings["project"]["urls"]["Repository"], settings["tool"]["notebooks"]["ref"]
     return SETUP.format(
         wheel=f"lenet_utils-{__version__}-py3-none-any.whl",
         address=f"git+{address}@{ref}",
-        needed="".join(f'    "{module}": "{bound}",\n' for module, bound in needed.items()),
+        needed="".join(f'    "{module}": "{bound}",\n' for module, bound in sorted(needed.items())),
         version=[int(part) for part in __version__.split(".")[:2]],
     )
 

@@ -1,0 +1,123 @@
+// The pad in a notebook: sends the strokes to Python, shows what comes back. pad.py puts
+// drawing.js in front of this file.
+
+const PATIENCE = 2000; // milliseconds to wait for an answer before the next drawing is sent
+const INPUT = 32; // side of what the network reads, in pixels
+
+/** Ten bars, each with its digit and, as text, its percentage; show(probabilities) sets them. */
+function makeBars() {
+  const rows = Array.from({ length: 10 }, (_, digit) => {
+    const bar = make("span", { class: "pad-bar" });
+    const share = make("span", { class: "pad-share" });
+    const track = make("span", { class: "pad-track", "aria-hidden": "true" }, bar);
+    return { bar, share, row: make("li", {}, make("b", {}, String(digit)), track, share) };
+  });
+  const list = make("ul", { class: "pad-bars", "aria-label": "Probability of each digit" });
+  list.append(...rows.map(({ row }) => row));
+  function show(probabilities) {
+    const most = Math.max(...probabilities);
+    rows.forEach(({ bar, share, row }, digit) => {
+      const probability = probabilities[digit] ?? 0;
+      bar.style.width = `${100 * probability}%`;
+      share.textContent = probabilities.length ? `${Math.round(100 * probability)} %` : "";
+      row.classList.toggle("pad-most", probability === most);
+    });
+  }
+  return { list, show };
+}
+
+/** What the network sees, enlarged by the style sheet; show(pixels) takes 0 (paper) to 255. */
+function makeInput() {
+  const label = "The drawing as the network gets it, 32 by 32 pixels";
+  const canvas = make("canvas", { width: INPUT, height: INPUT, role: "img", "aria-label": label });
+  const context = canvas.getContext("2d");
+  function show(pixels) {
+    const image = context.createImageData(INPUT, INPUT);
+    image.data.fill(255);
+    pixels.forEach((ink, place) => image.data.fill(255 - ink, 4 * place, 4 * place + 3));
+    context.putImageData(image, 0, 0);
+  }
+  return { canvas, show };
+}
+
+function render({ model, el }) {
+  const paper = make("div", { class: "pad-paper" });
+  const sentence = make("p", { class: "pad-sentence", "aria-live": "polite" });
+  const input = makeInput();
+  const seen = make("figure", {}, input.canvas, make("figcaption", {}, "What the network gets"));
+  const bars = makeBars();
+  const label = make("select", {}, make("option", { value: "" }, "–"));
+  for (let digit = 0; digit < 10; digit += 1) label.append(make("option", {}, String(digit)));
+  const keep = make("button", { type: "button" }, "Keep");
+  const kept = make("span", { role: "status" });
+  const form = make("div", { class: "pad-keep" }, make("label", {}, "It is a", label), keep, kept);
+  const answer = make("div", { class: "pad-answer" }, sentence, seen, bars.list);
+  // JupyterLab has commands on single keys; the attribute says that none are meant in here.
+  const root = make("div", { class: "pad", "data-lm-suppress-shortcuts": "true" });
+  root.append(paper, answer, form);
+  el.append(root);
+
+  // At most one drawing is under way. What is drawn meanwhile is sent, as it is by then, when the
+  // answer has come: a slow kernel never gets a queue.
+  let sent = null; // {number, time, timer} of the drawing without an answer
+  let more = false; // whether something was drawn since
+  let mine = 0; // number of the last drawing from this view
+  function send() {
+    more = sent !== null;
+    if (more) return;
+    mine = model.get("drawing").number + 1;
+    sent = { number: mine, time: performance.now(), timer: setTimeout(next, PATIENCE) };
+    model.set("drawing", { number: mine, strokes: drawing.strokes });
+    model.save_changes();
+  }
+  function next() {
+    clearTimeout(sent?.timer);
+    sent = null;
+    if (more) send();
+  }
+
+  function show() {
+    const { number, text, image, probabilities, kept: count } = model.get("answer");
+    bars.show(probabilities);
+    input.show(image);
+    if (kept.textContent !== count) kept.textContent = count;
+    if (sent && number >= sent.number) {
+      const { time } = sent;
+      const painted = () => (root.dataset.milliseconds = (performance.now() - time).toFixed(1));
+      requestAnimationFrame(() => setTimeout(painted)); // after the browser has painted the bars
+      next();
+    }
+    // The sentence is read aloud: it changes once a stroke is finished, not while it is drawn.
+    const settled = !sent && !drawing.busy;
+    if (settled && sentence.textContent !== text) sentence.textContent = text;
+  }
+
+  /** Another view of the same pad, or Python, has changed the drawing. */
+  function follow() {
+    const { number, strokes } = model.get("drawing");
+    if (number !== mine) drawing.replace(strokes);
+  }
+
+  const drawing = makeDrawing(paper, { onChange: send });
+  keep.addEventListener("click", () => {
+    const strokes = drawing.strokes;
+    if (!strokes.length) return;
+    model.send({ label: label.value === "" ? null : Number(label.value), strokes });
+    label.value = ""; // the next drawing may be another digit
+    drawing.replace([]);
+    send();
+  });
+  model.on("change:answer", show);
+  model.on("change:drawing", follow);
+  follow();
+  show();
+
+  return () => {
+    clearTimeout(sent?.timer);
+    model.off("change:answer", show);
+    model.off("change:drawing", follow);
+    root.remove();
+  };
+}
+
+export default { render };
