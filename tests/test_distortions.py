@@ -10,7 +10,8 @@ from lenet_utils import data, distortions
 from lenet_utils.distortions import distort, thicken
 from lenet_utils.training import Recipe, train
 
-ALL = dict(turn=25, scale=0.3, stretch=0.2, shear=0.3, shift=0.1, elastic=0.03, stroke=0.8)
+EXTENTS = dict(turn=25, scale=0.3, stretch=0.2, shear=0.3, shift=0.1, stroke=0.8, elastic=0.03)
+ALL = EXTENTS | {"coarse": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def bar():
 
 def extent(name, amount, monkeypatch):
     """A bar distorted by the whole of an option."""
-    monkeypatch.setattr(distortions, "even", lambda n, extent, where: torch.full((n,), extent))
+    monkeypatch.setattr(distortions, "spread", lambda n, extent, where: torch.full((n,), extent))
     return moments(ink(distort(bar(), **{name: amount})))
 
 
@@ -70,15 +71,23 @@ def test_the_extent_of_each_distortion(monkeypatch, sign):
     assert (shifted[2] - x).item() == pytest.approx(-sign * 8)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", EXTENTS)
 def test_every_image_goes_its_own_way_up_to_the_extent_in_both_directions(digits, name):
     torch.manual_seed(0)
     images = bar().repeat(400, 1, 1, 1)
     measured = {"turn": 5, "scale": 0, "stretch": 4, "shear": 5, "shift": 1, "elastic": 5}
-    values = moments(ink(distort(images, **{name: ALL[name]})))[measured.get(name, 0)]
+    values = moments(ink(distort(images, **{name: EXTENTS[name]})))[measured.get(name, 0)]
     untouched = moments(ink(data.to_input(bar())))[measured.get(name, 0)]
     assert len(values.round(decimals=6).unique()) > 200  # grey levels are whole numbers
     assert 0.35 < (values > untouched).double().mean() < 0.65
+
+
+def test_small_extents_are_more_frequent():
+    torch.manual_seed(0)
+    drawn = distortions.spread(100_000, 4.0, torch.device("cpu"))
+    assert -4 < drawn.min() < -3.9 and 3.9 < drawn.max() < 4
+    for within, share in [(1, 7 / 16), (2, 3 / 4), (3, 15 / 16)]:
+        assert (drawn.abs() < within).double().mean().item() == pytest.approx(share, abs=0.01)
 
 
 def test_stroke_is_dilation_and_erosion_and_between(digits):
@@ -109,6 +118,24 @@ def test_elastic_points_move_as_far_as_it_says_and_paper_yields_smoothly():
     assert spread == pytest.approx(0.02 * 64 / 63, rel=0.05)
     inside = moved[:, 16:48, 16:48]
     assert inside.diff(dim=1).abs().max() < 0.02  # no tear between neighbours
+
+
+def test_a_share_of_the_images_gets_fewer_pixels(digits):
+    torch.manual_seed(0)
+    before, shares, rows = ink(data.to_input(digits.images)), [], []
+    for _ in range(20):
+        after = ink(distort(digits.images, coarse=0.3))
+        fewer = (before != after).any((1, 2))
+        shares.append(fewer.double().mean())
+        old, new = before[fewer], after[fewer]
+        assert torch.allclose(new.sum((1, 2)), old.sum((1, 2)), rtol=0.2)
+        rows.append((new.diff(dim=1).abs().sum() / old.diff(dim=1).abs().sum()).item())
+    assert 0.25 < sum(shares) / 20 < 0.35
+    assert max(rows) < 0.95 and len(set(rows)) == 20  # smoother, every time by another factor
+    flat = distortions.fewer_pixels(torch.full((2, 1, 32, 44), 0.6), 0.3)
+    assert torch.allclose(flat, torch.full((2, 1, 32, 44), 0.6))
+    tips = distortions.fewer_pixels(torch.eye(32)[None, None], 0.25)
+    assert tips.max() < 0.5
 
 
 def test_without_options_nothing_happens_and_nothing_is_drawn(digits):
