@@ -22,7 +22,8 @@ from .files import writable, write_whole
 
 NETWORK = "plain"  # the one that ships which answers if none is given
 SIDE = 280
-WEB = {path.name: path.read_text("utf-8") for path in Path(__file__).with_name("web").iterdir()}
+WEB = Path(__file__).with_name("web")  # what runs in the browser
+Prepare = Callable[[ndarray], Tensor]
 
 
 def drawn(strokes: list[dict]) -> ndarray:
@@ -49,17 +50,14 @@ class Pad(anywidget.AnyWidget):
     `prepare` or the model raises is shown as the answer.
     """
 
-    _esm = WEB["drawing.js"] + WEB["pad.js"]  # one program for the browser
-    _css = WEB["pad.css"]
+    # The browser gets one program: the paper, and what connects it with Python.
+    _esm = "\n".join((WEB / name).read_text("utf-8") for name in ("drawing.js", "pad.js"))
+    _css = (WEB / "pad.css").read_text("utf-8")
     # From the browser, and back; an answer has the number of the drawing that it is about.
     drawing = Dict({"number": 0, "strokes": []}).tag(sync=True, echo_update=False)
     answer = Dict().tag(sync=True)
 
-    def __init__(
-        self,
-        model: nn.Module | None = None,
-        prepare: Callable[[ndarray], Tensor] = data.prepare,
-    ) -> None:
+    def __init__(self, model: nn.Module | None = None, prepare: Prepare = data.prepare) -> None:
         super().__init__()
         self.model = training.shipped(NETWORK).model if model is None else model
         self.prepare, self.kept = prepare, []
@@ -76,9 +74,9 @@ class Pad(anywidget.AnyWidget):
 
     @observe("drawing")
     def _answer(self, _=None) -> None:
-        answer = {"number": self.drawing["number"], "image": [], "probabilities": []}
+        answer = {"number": self.drawing["number"], "text": "Draw a digit."}
+        answer |= {"image": [], "probabilities": []}
         try:
-            answer["text"] = "Draw a digit."
             picture = drawn(self.drawing["strokes"])
             if picture.any():
                 prepared = self.prepare(picture)
@@ -87,18 +85,17 @@ class Pad(anywidget.AnyWidget):
                 if outputs.shape != (1, 10) or not outputs.isfinite().all():
                     raise ValueError(f"expected ten finite outputs, got {outputs.tolist()}")
                 softmax = getattr(self.model, "softmax", False)
-                probabilities = (outputs if softmax else outputs.softmax(1))[0].tolist()
+                shares = (outputs if softmax else outputs.softmax(1))[0].tolist()
                 digit = int(outputs.argmax())
-                percent = f"{100 * probabilities[digit]:.0f} %"
-                answer["probabilities"] = probabilities
-                answer["text"] = f"The network reads {digit} ({percent})."
+                answer["probabilities"] = shares
+                answer["text"] = f"The network reads {digit} ({100 * shares[digit]:.0f} %)."
         except Exception as error:  # elsewhere nobody would see it
             name = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
             answer["text"] = f"{name}{error}"
         self.answer = {**answer, "kept": self._count()}
 
     def _keep(self, _, content: dict, buffers: list) -> None:
-        self.kept.append({"label": content["label"], "strokes": content["strokes"]})
+        self.kept.append({name: content[name] for name in ("label", "strokes")})
         self.answer = {**self.answer, "kept": self._count()}
 
     def _count(self) -> str:
@@ -129,9 +126,7 @@ def _is_drawing(drawing: dict) -> bool:
     return bool(points) and numbers and min(points)[0] > 0 and known
 
 
-def to_digits(
-    drawings: list[dict], prepare: Callable[[ndarray], Tensor] = data.prepare
-) -> data.Digits:
+def to_digits(drawings: list[dict], prepare: Prepare = data.prepare) -> data.Digits:
     """Those drawings that have a label, prepared; ValueError if there is none."""
     labelled = [drawing for drawing in drawings if drawing["label"] is not None]
     if not labelled:

@@ -101,7 +101,10 @@ function render({ model, el }) {
   const drawing = makeDrawing(paper, { onChange: send });
   keep.addEventListener("click", () => {
     const strokes = drawing.strokes;
-    if (!strokes.length) return;
+    if (!strokes.length) {
+      kept.textContent = "Draw a digit first";
+      return;
+    }
     model.send({ label: label.value === "" ? null : Number(label.value), strokes });
     label.value = ""; // the next drawing may be another digit
     drawing.replace([]);
