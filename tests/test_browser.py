@@ -22,7 +22,7 @@ import record
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Error, expect, sync_playwright
 
-PAD = "pad"  # what the notebook calls it
+PAD = "pad"  # what the notebook calls its last one
 NOTEBOOK = new_notebook(  # or frame.read(frame.ROOT / "notebooks" / a chapter)
     cells=[new_code_cell("from lenet_utils.pad import Pad\npad = Pad()\npad")],
     metadata=record.NOTEBOOK_METADATA,
@@ -33,18 +33,23 @@ QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": Tru
 ONE = [[(140, 50), (140, 230)]]
 THREE = [[(85, 60), (180, 60), (125, 130), (175, 150), (190, 190), (150, 230), (90, 220)]]
 SEVEN = [[(80, 60), (200, 60), (130, 230)]]
+expect.set_options(timeout=30_000)  # beside other tests all is slow
 
 
 @pytest.fixture(scope="session")
 def browser():
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    choices = [{"executable_path": found}] if found else [{"channel": "chrome"}, {}]
     with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        except Error as error:
-            if os.environ.get("REQUIRE_BROWSER") == "1":
-                raise
-            pytest.skip(f"no browser: {error.message.splitlines()[0]}")
+        for choice in choices:
+            try:
+                browser = playwright.chromium.launch(**choice, args=["--no-sandbox"])
+                break
+            except Error as error:
+                problem = error.message.splitlines()[0]
+        else:
+            assert os.environ.get("REQUIRE_BROWSER") != "1", problem
+            pytest.skip(f"no browser: {problem}")
         yield browser
         browser.close()
 
@@ -97,15 +102,15 @@ class Reader:
         self.page.on("console", self._console)
         self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
         self.page.goto(address)
-        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=30_000)
+        self.page.set_default_timeout(60_000)
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell")
         self.page.wait_for_function(
             "jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
         )
         if self.page.viewport_size["width"] < 600:  # a phone's reader wants no file browser
             self.page.evaluate("jupyterapp.shell.collapseLeft()")
         self.page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
-        self.pad = self.page.locator(".pad")
-        self.pad.wait_for(timeout=60_000)
+        self.pad = self.page.locator(".jp-Notebook .pad").last
         self.pad.scroll_into_view_if_needed()
         self.paper = self.pad.get_by_role("application")
         self.sentence = self.pad.locator("[aria-live]")
@@ -166,6 +171,14 @@ def clean(request):
         reader = request.getfixturevalue("reader")
         reader.press("Clear")
         reader.is_empty()
+
+
+def test_all_cells_run(reader):
+    cells = reader.page.evaluate("jupyterapp.shell.currentWidget.content.model.toJSON().cells")
+    cells = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert [output for output in outputs if output["output_type"] == "error"] == []
 
 
 @pytest.mark.parametrize("digit, strokes", [(1, ONE), (3, THREE), (7, SEVEN)])
@@ -268,13 +281,12 @@ def test_a_brush_has_a_width(reader):
 
 
 def test_a_slow_kernel_gets_no_queue_and_its_answer_is_the_last(reader):
-    count = f"n = []; {PAD}.observe(lambda change: n.append(1), 'drawing')"
-    reader.python(f"{count}; old, {PAD}.prepare = {PAD}.prepare, lambda p: (sleep(0.3), old(p))[1]")
-    reader.python("from time import sleep")
+    slow = "lambda picture: (n.append(1), sleep(0.6), old(picture))[2]"
+    reader.python(f"n, old = [], {PAD}.prepare; from time import sleep; {PAD}.prepare = {slow}")
     reader.draw(THREE)
     reader.reads(3)
-    received = int(reader.python(f"{PAD}.prepare = old; {PAD}.unobserve_all; print(len(n))"))
-    assert 2 <= received <= 8  # of some 40 moves
+    received = int(reader.python(f"{PAD}.prepare = old; print(len(n))"))
+    assert 2 <= received < 20  # of some 40 moves
 
 
 def test_two_views_show_the_same(reader):
