@@ -302,7 +302,9 @@ def pages(root: Path) -> dict[Path, str]:
     results = {"results": benchmark.table(lesson.measured("benchmark"))}
     scores = {"scores": robust.table(lesson.measured("robust")["tests"])}
     return {
-        root / "README.md": with_tables(root / "README.md", {"chapters": "\n".join(rows)} | results),
+        root / "README.md": with_tables(
+            root / "README.md", {"chapters": "\n".join(rows)} | results
+        ),
         root / CARDS: with_tables(root / CARDS, scores),
     }
 
