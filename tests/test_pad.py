@@ -106,6 +106,7 @@ EMPTY = {"image": [], "probabilities": []}
 
 @pytest.mark.parametrize("strokes", [[], [{"width": 9, "points": [[-80, -80]]}]])
 def test_without_ink(trained, strokes):
+    assert pad.Pad(nn.Identity()).answer["text"] == "Draw a digit."
     answer(trained, SEVEN)
     assert answer(trained, strokes, 2).items() >= {"text": "Draw a digit.", **EMPTY}.items()
 

@@ -52,8 +52,7 @@ function render({ model, el }) {
   const kept = make("span", { role: "status" });
   const form = make("div", { class: "pad-keep" }, make("label", {}, "It is a", label), keep, kept);
   const answer = make("div", { class: "pad-answer" }, sentence, seen, bars.list);
-  // JupyterLab has commands on single keys; the attribute says that none are meant in here.
-  const root = make("div", { class: "pad", "data-lm-suppress-shortcuts": "true" });
+  const root = make("div", { class: "pad" });
   root.append(paper, answer, form);
   el.append(root);
 
@@ -110,6 +109,10 @@ function render({ model, el }) {
     drawing.replace([]);
     send();
   });
+  // JupyterLab has commands on single keys; this says of what may have the focus: not here.
+  for (const control of root.querySelectorAll("canvas, button, input, select, summary")) {
+    control.setAttribute("data-lm-suppress-shortcuts", "true");
+  }
   model.on("change:answer", show);
   model.on("change:drawing", follow);
   follow();
