@@ -123,7 +123,7 @@ def _is_drawing(drawing: dict) -> bool:
     points = [(s["width"], x, y) for s in drawing["strokes"] for x, y in s["points"]]
     numbers = all(type(n) in (int, float) and abs(n) < 10_000 for point in points for n in point)
     known = type(drawing["label"]) is int and 0 <= drawing["label"] <= 9 or drawing["label"] is None
-    return bool(points) and numbers and min(points)[0] > 0 and known
+    return numbers and min(points)[0] > 0 and known
 
 
 def to_digits(drawings: list[dict], prepare: Prepare = data.prepare) -> data.Digits:

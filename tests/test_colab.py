@@ -162,7 +162,7 @@ def test_an_uploaded_wheel_between_wrong_ones(runtime, published):
     result = runtime.set_up(frame.ROOT)
     assert result.returncode == 0, result.stderr
     assert runtime.installed() == ["lenet_utils", "torchinfo"]
-    program = "from lenet_utils import data, training; print(len(data.load('test').labels)); "
+    program = "from lenet_utils import data, pad, training; print(len(data.load('test').labels)); "
     result = runtime.execute("-c", f"{program}training.shipped('plain')")
     assert result.stdout.strip() == "10000", result.stderr
 
