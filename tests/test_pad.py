@@ -187,7 +187,8 @@ def test_a_file_of_something_else(tmp_path, content):
 
 def test_those_with_a_label_become_digits(kept):
     digits = pad.to_digits(kept.kept)
-    assert digits.labels.tolist() == [7, 1] and digits.labels.dtype == torch.int64
+    assert digits.labels.tolist() == [7, 1]
+    assert (digits.images.dtype, digits.labels.dtype) == (torch.uint8, torch.int64)
     assert torch.equal(digits.images[:1], data.prepare(pad.drawn(SEVEN)))
     assert torch.equal(digits.images[1:], data.prepare(pad.drawn(ONE)))
     other = pad.to_digits(kept.kept, data.resize)

@@ -42,7 +42,9 @@ function makeInput() {
 
 function render({ model, el }) {
   const paper = make("div", { class: "pad-paper" });
-  const sentence = make("p", { class: "pad-sentence", "aria-live": "polite" });
+  // Two of the same: the eye gets it at once, a screen reader when a stroke is finished.
+  const sentence = make("p", { class: "pad-sentence", "aria-hidden": "true" });
+  const spoken = make("p", { class: "drawing-hidden", "aria-live": "polite" });
   const input = makeInput();
   const seen = make("figure", {}, input.canvas, make("figcaption", {}, "What the network gets"));
   const bars = makeBars();
@@ -51,7 +53,7 @@ function render({ model, el }) {
   const keep = make("button", { type: "button" }, "Keep");
   const kept = make("span", { role: "status" });
   const form = make("div", { class: "pad-keep" }, make("label", {}, "It is a", label), keep, kept);
-  const answer = make("div", { class: "pad-answer" }, sentence, seen, bars.list);
+  const answer = make("div", { class: "pad-answer" }, sentence, spoken, seen, bars.list);
   const root = make("div", { class: "pad" });
   root.append(paper, answer, form);
   el.append(root);
@@ -77,6 +79,7 @@ function render({ model, el }) {
 
   function show() {
     const { number, text, image, probabilities, kept: count } = model.get("answer");
+    sentence.textContent = text;
     bars.show(probabilities);
     input.show(image);
     if (kept.textContent !== count) kept.textContent = count;
@@ -86,9 +89,7 @@ function render({ model, el }) {
       requestAnimationFrame(() => setTimeout(painted)); // after the browser has painted the bars
       next();
     }
-    // The sentence is read aloud: it changes once a stroke is finished, not while it is drawn.
-    const settled = !sent && !drawing.busy;
-    if (settled && sentence.textContent !== text) sentence.textContent = text;
+    if (!sent && !drawing.busy && spoken.textContent !== text) spoken.textContent = text;
   }
 
   /** Another view of the same pad, or Python, has changed the drawing. */
