@@ -305,6 +305,9 @@ def test_two_views_show_the_same(reader):
         expect(view.locator("[aria-live]")).to_have_text("Draw a digit.")
     reader.page.evaluate("jupyterapp.shell.currentWidget.close()")
     expect(views).to_have_count(1)
+    reader.draw(ONE)  # on empty paper
+    reader.reads(1)
+    assert reader.python(f"print(len({PAD}.drawing['strokes']))") == "1"
 
 
 def test_every_control_has_a_name(reader):
