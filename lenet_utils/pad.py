@@ -20,7 +20,7 @@ from . import data, training
 from .evaluation import predict
 from .files import writable, write_whole
 
-NETWORK = "plain"  # the one that ships which answers if none is given
+NETWORK = "robust"  # the one that ships which answers if none is given
 SIDE = 280
 WEB = Path(__file__).with_name("web")  # what runs in the browser
 Prepare = Callable[[ndarray], Tensor]
