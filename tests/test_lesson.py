@@ -159,6 +159,13 @@ def test_tensors_are_compared_in_float32(capsys):
     assert said(capsys, RIGHT)
 
 
+@pytest.mark.parametrize("array", [np.eye(2), torch.eye(2)], ids=["NumPy", "torch"])
+def test_an_array_is_checked_as_it_is(capsys, array):
+    for answer, cases in [(array, ()), (lambda: array, [()])]:
+        exercise("3a", answer, {"?": lambda given: type(given) is type(array)}, cases)
+        assert said(capsys, RIGHT)
+
+
 def test_an_interrupt_is_no_answer():
     interrupt = Mock(side_effect=KeyboardInterrupt)
     for answer, holds in [(interrupt, print), (abs, interrupt)]:

@@ -128,7 +128,7 @@ def test_groups_of_bars_stand_side_by_side(axes):
         rights = [bar.get_x() + bar.get_width() for bar in bars]
         assert lefts[1:] == pytest.approx(rights[:-1])
         assert (lefts[0] + rights[-1]) / 2 == pytest.approx(place)
-        assert rights[-1] - lefts[0] < 0.9
+        assert rights[-1] - lefts[0] == pytest.approx(0.8)
     assert [text.get_text() for text in axes.get_legend().texts] == list(groups)
     assert len({bars[0].get_facecolor() for bars in axes.containers}) == 3
 
@@ -151,6 +151,13 @@ def test_numbers_can_be_read_on_their_colours(axes):
     plots.numbers(axes, torch.tensor([[0, 255]], dtype=torch.uint8))
     assert [text.get_color() for text in axes.texts] == ["black", "white"]
     assert axes.images[0].get_clim() == (0, 255)
+
+
+def test_numbers_are_white_on_dark_colours(axes):
+    plots.numbers(axes, torch.arange(7)[None], cmap="hsv")
+    # About red, yellow, green, cyan, blue, magenta, and red again.
+    expected = ["white", "black", "black", "black", "white", "white", "white"]
+    assert [text.get_color() for text in axes.texts] == expected
 
 
 @pytest.mark.parametrize("row", [[0.25, -0.0, -0.5], [0.5, -0.0, -0.25]])
@@ -211,6 +218,22 @@ def test_stacks_stand_apart_under_and_over_their_labels(axes):
     spaces = [right[0] - left[1] for left, right in zip(boxes, boxes[1:], strict=False)]
     assert spaces == pytest.approx([19.0] * 5 + [1.3 * 19] * 2)
     assert axes.get_xlim() == pytest.approx((-3, boxes[-1][1] + 0.3 * 19 + 9))
+    floor = min(square.get_y() for square in axes.patches) - 4
+    below = [t.get_position()[1] for t in axes.texts if t.get_position()[1] < 0]
+    assert below == pytest.approx([floor] * 8)
+    assert axes.get_ylim() == pytest.approx((floor - 20, 9 - floor))
+
+
+def test_the_colour_of_a_stack_tells_whether_its_modules_learn(axes):
+    plots.network(axes, LeNet())
+    learn, others = plots.BLUE, plots.ORANGE
+    expected = [plots.GREY, learn, others, learn, others, learn, learn, learn]
+    labels = sorted((*text.get_position(), text.get_color()) for text in axes.texts)
+    assert [color for _, y, color in labels if y < 0] == expected
+    colors = [c for stack, c in zip(stacks(axes), expected, strict=True) for _ in stack]
+    for square, color in zip(axes.patches, colors, strict=True):
+        assert to_hex(square.get_edgecolor()) == color.lower()
+        assert 0.85 <= min(square.get_facecolor()) < 1  # pale, and not white
 
 
 def test_the_network_is_labelled(axes):

@@ -78,11 +78,49 @@ def test_it_fills_the_box_and_balances_where_mnists_digits_do(digits):
             assert framed.min() == 0 and 0.99 < framed.max() <= 1
 
 
+@pytest.mark.parametrize("rises", [1, -1])
+@pytest.mark.parametrize("powers", [(2, 0), (1, 1), (0, 2)])
+def test_curved_light_is_divided_away(powers, rises):
+    y, x = np.meshgrid(np.linspace(-1, 1, 60), np.linspace(-1, 1, 50), indexing="ij")
+    ink = np.zeros((60, 50))
+    ink[20:23, 18:30] = ink[20:40, 24:27] = 1
+    light = (0.65 + 0.3 * rises * y ** powers[0] * x ** powers[1]) * (1 - 0.8 * ink)
+    assert abs(preparation.find_ink(light / light.max()) - ink).max() < 0.02
+
+
+def test_where_ink_covers_most_the_corners_are_paper():
+    ink = np.ones((40, 40))  # a bold zero, cut without margin
+    ink[9:31, 10:30] = 0
+    ink[np.ix_([0, 1, 2, 3, -4, -3, -2, -1], [0, 1, 2, 3, -4, -3, -2, -1])] = 0
+    for light in (1 - 0.8 * ink, 0.2 + 0.8 * ink):
+        assert abs(preparation.find_ink(light) - ink).max() < 0.02
+
+
 def test_the_edge_of_a_stroke_belongs_to_it():
     ink = np.zeros((20, 20))
     ink[5:15, 8:10] = 1
     ink[5:15, 7], ink[5:15, 10] = 0.3, 0.1  # an edge, and what is nearly paper
     assert preparation.cut_out(ink).tolist() == [[0.3, 1, 1]] * 10
+
+
+def test_what_is_cut_out_reaches_as_far_around_a_stroke_on_every_side():
+    ink = np.full((56, 84), 0.3)  # too faint for a stroke, too dark for paper
+    ink[20:30, 40:45] = 1
+    expected = np.pad(np.ones((10, 5)), 3, constant_values=0.3)
+    assert np.array_equal(preparation.cut_out(ink), expected)
+
+
+def test_the_inside_of_a_faint_stroke_becomes_black():
+    darkened = preparation.darken(np.array([[0.0, 0.1, 0.35, 0.6, 0.6]]))
+    assert darkened == pytest.approx(np.array([[0, 0, 0.5, 1, 1]]))
+
+
+def test_every_step_gives_ink_from_0_to_1(digits):
+    for image in digits.images[:20, 0].numpy():
+        ink = preparation.lightness(grown(image, 10, 3, 16))  # small: it has to be enlarged
+        for step in ("find_ink", "cut_out", "fit_box", "darken", "centre"):
+            ink = getattr(preparation, step)(ink)
+            assert ink.dtype == np.float64 and 0 <= ink.min() <= ink.max() <= 1, step
 
 
 def test_the_same_picture_in_every_form(digits, tmp_path):
@@ -104,6 +142,13 @@ def test_the_same_picture_in_every_form(digits, tmp_path):
         assert apart.abs().max() <= 1, form
     data.prepare(tmp_path / "two colours.png")
     data.prepare(image > 100)
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+def test_what_is_transparent_lies_on_the_opposite_of_what_is_not(digits, colour):
+    alpha = digits.images[0, 0].numpy()
+    light = preparation.lightness(np.dstack([np.full((28, 28, 3), colour, np.uint8), alpha]))
+    assert light == pytest.approx((alpha if colour else 255 - alpha) / 255)
 
 
 def test_a_picture_knows_how_the_telephone_was_held(digits, tmp_path):
@@ -144,6 +189,7 @@ class Huge(Image.Image):
         (np.array([[0.0, np.inf], [1.0, 0.0]]), ValueError, "infinity"),
         (np.array([[0.0, -1.0], [1.0, 0.0]]), ValueError, "negative"),
         (np.ones((1, 1)), ValueError, r"\(1, 1\) pixels that are all alike"),
+        (np.eye(5)[:1, :, None], ValueError, r"\(1, 5\) pixels that are all alike"),
         (np.full((28, 28), 7, np.uint8), ValueError, "all alike"),
         (np.zeros((28, 28)), ValueError, "all alike"),
         (np.broadcast_to(np.uint8(0), (8000, 8001)), ValueError, "got 8000×8001: shrink"),

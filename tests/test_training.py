@@ -202,6 +202,10 @@ def test_no_digits_or_unequally_many(refused, digits, name, images, labels):
     assert refused(f"expected {name} images, as many as labels", **{name: wrong})
 
 
+def test_an_epoch_without_batches(refused):
+    assert refused("expected at least one batch in each epoch", train=[])
+
+
 def test_a_recipe_for_another_network_or_unknown(refused):
     assert refused(r"expected LeNet\(softmax=True\)", recipe=Recipe(epochs=1, softmax=True))
     assert refused(r"expected LeNet\(softmax=False\)", model=LeNet(softmax=True))
