@@ -32,8 +32,8 @@ def write_whole(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         temporary.replace(path)
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # once it has replaced the file, it is gone
+            temporary.unlink()
 
 
 def _beside(path: Path) -> Path:
