@@ -110,6 +110,15 @@ def test_what_is_cut_out_reaches_as_far_around_a_stroke_on_every_side():
     assert np.array_equal(preparation.cut_out(ink), expected)
 
 
+@pytest.mark.parametrize(
+    "side, method", [(42, Image.Resampling.BICUBIC), (14, Image.Resampling.BILINEAR)]
+)
+def test_strokes_are_enlarged_or_shrunk_as_pillow_does(digits, side, method):
+    ink = digits.images[0, 0, :, :20].numpy() / 255
+    resized = Image.fromarray(ink.astype(np.float32)).resize((side * 20 // 28, side), method)
+    assert abs(preparation.fit_box(ink, side) - np.clip(resized, 0, 1)).max() < 1e-5
+
+
 def test_the_inside_of_a_faint_stroke_becomes_black():
     darkened = preparation.darken(np.array([[0.0, 0.1, 0.35, 0.6, 0.6]]))
     assert darkened == pytest.approx(np.array([[0, 0, 0.5, 1, 1]]))
@@ -144,11 +153,12 @@ def test_the_same_picture_in_every_form(digits, tmp_path):
     data.prepare(image > 100)
 
 
-@pytest.mark.parametrize("colour", [0, 255])
+@pytest.mark.parametrize("colour", [0, 100, 150, 255])
 def test_what_is_transparent_lies_on_the_opposite_of_what_is_not(digits, colour):
-    alpha = digits.images[0, 0].numpy()
-    light = preparation.lightness(np.dstack([np.full((28, 28, 3), colour, np.uint8), alpha]))
-    assert light == pytest.approx((alpha if colour else 255 - alpha) / 255)
+    pixels, around = digits.images[0, 0].numpy(), 255 if colour < 128 else 0
+    light = preparation.lightness(np.dstack([np.full((28, 28, 3), colour, np.uint8), pixels]))
+    alpha = pixels / 255
+    assert light * 255 == pytest.approx(alpha * colour + (1 - alpha) * around)
 
 
 def test_a_picture_knows_how_the_telephone_was_held(digits, tmp_path):
