@@ -62,7 +62,7 @@ RECIPES = {
     "plain": Recipe(epochs=3, learning_rate=6e-3, schedule="one_cycle", label_smoothing=0.05),
     # The same on distorted digits, of which it takes longer to have seen enough: tools/robust.py.
     "robust": Recipe(
-        epochs=30,
+        epochs=60,
         learning_rate=4e-3,
         schedule="one_cycle",
         label_smoothing=0.05,
