@@ -19,7 +19,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def model():
-    return training.shipped().model
+    return training.shipped("robust").model
 
 
 @pytest.mark.parametrize("name", ALTERATIONS)
@@ -126,7 +126,7 @@ def test_the_inside_of_a_faint_stroke_becomes_black():
 
 def test_every_step_gives_ink_from_0_to_1(digits):
     for image in digits.images[:20, 0].numpy():
-        ink = preparation.lightness(grown(image, 10, 3, 16))  # small: it has to be enlarged
+        ink = preparation.lightness(placed(image, 10, 16, (3, 3)))  # small: it has to be enlarged
         for step in ("find_ink", "cut_out", "fit_box", "darken", "centre"):
             ink = getattr(preparation, step)(ink)
             assert ink.dtype == np.float64 and 0 <= ink.min() <= ink.max() <= 1, step

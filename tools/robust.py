@@ -8,13 +8,14 @@ validation images and by altered copies of them: ALTERATIONS, prepared by `data.
 that are not prepared (turned, shifted, thinner, thicker). Once the recipe stands, --test trains it
 on all 60,000 and judges it by the test images, by their altered copies, and by scikit-learn's 1,797
 digits, which other people wrote; it refuses if the recipe is none of the trials'. Each result is
-stored as it comes, with its date.
+stored as it comes, with date and commit.
 """
 
 import argparse
 import datetime
 import os
 import statistics
+import subprocess
 import tempfile
 import time
 from concurrent.futures import as_completed
@@ -90,12 +91,15 @@ def judged(pool, subset: str) -> dict[str, Digits]:
 
 
 def judge(recipe: training.Recipe, subset: str, seed: int, file: Path) -> dict:
-    """One training at its last step: accuracies on the sets in a file; seconds; the date."""
+    """One training at its last step: accuracies on the sets in a file; seconds, date, commit."""
     digits, start = data.load(subset), time.perf_counter()
     model = training.train(recipe, digits, seed=seed, progress=False).model
     seconds = round(time.perf_counter() - start, 1)
     accuracy = accuracies(model, torch.load(file))
-    return {"accuracy": accuracy, "seconds": seconds, "date": f"{datetime.date.today()}"}
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, cwd=MEASURED, capture_output=True, text=True).stdout.strip()
+    date = f"{datetime.date.today()}"
+    return {"accuracy": accuracy, "seconds": seconds, "date": date, "commit": commit}
 
 
 def accuracies(model: torch.nn.Module, sets: dict[str, tuple[Tensor, Tensor]]) -> dict[str, float]:
