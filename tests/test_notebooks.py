@@ -437,8 +437,9 @@ def good_notebook():
 def good_repository(tmp_path_factory):
     """A repository of three chapters, of which the middle one is the good notebook."""
     tmp_path = tmp_path_factory.mktemp("good")
-    for name in ("README.md", "requirements.txt", "pyproject.toml"):
-        shutil.copy(frame.ROOT / name, tmp_path)
+    for name in ("README.md", "requirements.txt", "pyproject.toml", frame.CARDS):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(frame.ROOT / name, tmp_path / name)
     (tmp_path / "notebooks" / "solutions").mkdir(parents=True)
     (tmp_path / "tests").mkdir()
     (tmp_path / frame.COUNTS).write_text('{"compared cells": {}, "tests": 0}')
