@@ -25,7 +25,7 @@ def distort(
     elastic: float = 0.0,
     coarse: float = 0.0,
 ) -> Tensor:
-    """Images uint8 (B, 1, H, W) → what a network reads, float32, each distorted in its own way.
+    """Images uint8 (B, 1, S, S) → what a network reads, float32, each distorted in its own way.
 
     An option, but for the last two, is the largest extent, in both directions; small ones are more
     frequent. 0 leaves it out.
@@ -34,11 +34,12 @@ def distort(
     scale    of both sides, the logarithm of the factor: 0.3 means 0.74 to 1.35 times
     stretch  of the width alone, likewise
     shear    how far the top moves against the bottom, as a part of the side
-    shift    along both axes, as a part of the side
-    stroke   how far each pixel goes towards the darkest, or lightest, of the 3×3 around it
+    shift    along both axes, as a part of the side, before it is resized, slanted and turned
+    stroke   how far each pixel goes, 1 at most, to the darkest, or lightest, of the 3×3 around it
     elastic  how far 4×4 points move (normally distributed, the standard deviation as a part of the
              side), between which the paper yields like rubber
-    coarse   the share of the images that get fewer pixels, from a quarter to a half in a row
+    coarse   the share of the images that get fewer pixels: in a batch a certain part of those in a
+             row, from a quarter to a half
 
     After P. Y. Simard, D. Steinkraus, J. C. Platt, "Best practices for convolutional neural
     networks applied to visual document analysis", ICDAR 2003.
@@ -66,7 +67,8 @@ def distort(
         ink = thicken(ink, spread(count, stroke, where))
     if coarse:
         few = torch.rand(count, device=where) < coarse
-        ink[few] = fewer_pixels(ink[few], torch.empty(()).uniform_(0.25, 0.5).item())
+        part = 0.25 + 0.25 * torch.rand((), device=where).item()
+        ink[few] = fewer_pixels(ink[few], part)
     return to_input(ink)
 
 
@@ -78,9 +80,9 @@ def spread(count: int, extent: float, device: torch.device) -> Tensor:
 def affine(angle: Tensor, width: Tensor, height: Tensor, slant: Tensor, shift: Tensor) -> Tensor:
     """Matrices (B, 2, 3) that find, for each place of the new image, the place in the old.
 
-    Places are (x, y, 1), x and y from -1 to 1. The digit is resized, then slanted, then turned
-    (counter-clockwise, radians): so a place is turned back first. All arguments are (B,), shift,
-    in the units of places, is (B, 2, 1).
+    Places are (x, y, 1), x and y from -1 to 1. The digit is shifted (against the sign), resized,
+    slanted, and turned (counter-clockwise, radians): so a place is turned back first. All arguments
+    are (B,), shift, in the units of places, is (B, 2, 1).
     """
 
     def rows(*entries: Tensor) -> Tensor:
@@ -117,5 +119,6 @@ def thicken(ink: Tensor, amount: Tensor) -> Tensor:
 
 def fewer_pixels(ink: Tensor, part: float) -> Tensor:
     """Ink (B, 1, H, W) as if it had so large a part of the pixels in a row, and in a column."""
-    small = F.interpolate(ink, scale_factor=part, mode="bilinear", antialias=True)
+    size = [max(1, round(part * side)) for side in ink.shape[2:]]  # a factor would cut edges off
+    small = F.interpolate(ink, size, mode="bilinear", antialias=True)
     return F.interpolate(small, ink.shape[2:], mode="bicubic").clamp(0, 1)

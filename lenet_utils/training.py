@@ -38,7 +38,7 @@ class Recipe:
     label_smoothing: float = 0.0
     batch_size: int = 64
     softmax: bool = False  # for a network that ends in one: LeNet(softmax=recipe.softmax)
-    distortions: dict[str, float] = field(default_factory=dict)  # options of distortions.distort
+    distortions: dict[str, float] = field(default_factory=dict, hash=False)  # of distort
 
     def inputs(self, images: Tensor) -> Tensor:
         """What a network learns from: images uint8 (B, 1, H, W), distorted anew at each call."""
@@ -197,7 +197,7 @@ def fit(
             loss_sum, correct, count = 0.0, 0, 0
             for images, labels in loader:
                 images, labels = images.to(where), labels.to(where)
-                outputs = model(transform(images) if transform else recipe.inputs(images))
+                outputs = model(recipe.inputs(images) if transform is None else transform(images))
                 loss = F.cross_entropy(outputs, labels, label_smoothing=recipe.label_smoothing)
                 if not math.isfinite(loss.item()):
                     raise FloatingPointError(f"loss {loss.item()}: lower {recipe.learning_rate = }")

@@ -128,10 +128,14 @@ def test_a_share_of_the_images_gets_fewer_pixels(digits):
         fewer = (before != after).any((1, 2))
         shares.append(fewer.double().mean())
         old, new = before[fewer], after[fewer]
-        assert torch.allclose(new.sum((1, 2)), old.sum((1, 2)), rtol=0.2)
+        assert torch.allclose(new.sum((1, 2)), old.sum((1, 2)), rtol=0.1)
         rows.append((new.diff(dim=1).abs().sum() / old.diff(dim=1).abs().sum()).item())
     assert 0.25 < sum(shares) / 20 < 0.35
     assert max(rows) < 0.95 and len(set(rows)) == 20  # smoother, every time by another factor
+    for part in (0.25, 0.3, 0.37, 0.4999):  # what is coarse stays where it was
+        still = distortions.fewer_pixels(before[:, None], part)[:, 0]
+        for old, new in list(zip(moments(before), moments(still), strict=True))[1:3]:
+            assert (new - old).mean().abs() < 0.1 and (new - old).abs().max() < 0.3
     flat = distortions.fewer_pixels(torch.full((2, 1, 32, 44), 0.6), 0.3)
     assert torch.allclose(flat, torch.full((2, 1, 32, 44), 0.6))
     tips = distortions.fewer_pixels(torch.eye(32)[None, None], 0.25)
@@ -145,7 +149,7 @@ def test_without_options_nothing_happens_and_nothing_is_drawn(digits):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 32, 32), (5, 1, 28, 28), (3, 1, 20, 44)])
+@pytest.mark.parametrize("shape", [(1, 1, 32, 32), (5, 1, 28, 28), (3, 1, 2, 2)])
 def test_the_seed_decides_and_the_old_images_stay(shape):
     images = torch.randint(256, shape, dtype=torch.uint8, generator=torch.manual_seed(1))
     before, made = images.clone(), []
