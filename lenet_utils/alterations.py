@@ -25,8 +25,7 @@ def large(digit: ndarray, chance: Generator) -> ndarray:
 
 def cut(digit: ndarray, chance: Generator) -> ndarray:
     """Without any margin."""
-    rows, columns = (np.flatnonzero(digit.any(axis)) for axis in (1, 0))
-    return digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return cropped(digit)
 
 
 def corner(digit: ndarray, chance: Generator) -> ndarray:
@@ -71,9 +70,15 @@ ALTERATIONS = {
 }
 
 
+def cropped(digit: ndarray) -> ndarray:
+    """The smallest rectangle with all the ink."""
+    rows, columns = (np.flatnonzero(digit.any(axis)) for axis in (1, 0))
+    return digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
 def placed(digit: ndarray, side: int, page: int, place: Sequence[int]) -> ndarray:
     """The digit, its longer side `side` pixels, at (row, column) of a square of paper."""
-    digit = cut(digit, None)
+    digit = cropped(digit)
     height, width = (max(1, round(n * side / max(digit.shape))) for n in digit.shape)
     digit = Image.fromarray(digit).resize((width, height), Image.Resampling.BILINEAR)
     paper = Image.new("L", (page, page))

@@ -125,6 +125,8 @@ def measured(name: str) -> dict:
 
     "trials"     recipes on the validation images (tools/trials.py)
     "benchmark"  the named ones on the test images, and times (tools/benchmark.py)
+    "robust"     distortions on validation images; then the recipe `robust` beside `plain` on test
+                 images, altered ones and other people's digits (tools/robust.py)
     """
     return json.loads((MEASURED / f"{name}.json").read_text("utf-8"))
 

@@ -68,8 +68,15 @@ class Pad(anywidget.AnyWidget):
         return "Pad(draw a digit)"  # the same in every run
 
     def save(self, path: str | Path) -> None:
-        """Write the kept drawings as JSON, one a line; OSError, with what to do, if it cannot."""
-        lines = ",\n".join(json.dumps(drawing) for drawing in self.kept)
+        """Add the kept drawings to a file, JSON with one a line; what is in it stays.
+
+        Raises ValueError if none is kept or the file is something else; OSError if it cannot write.
+        """
+        if not self.kept:
+            raise ValueError("expected kept drawings, there are none: press Keep after drawing")
+        there = load_drawings(path) if Path(path).expanduser().is_file() else []
+        new = [drawing for drawing in self.kept if drawing not in there]
+        lines = ",\n".join(json.dumps(drawing) for drawing in there + new)
         write_whole(writable(path), f"[\n{lines}\n]\n".encode())
 
     @observe("drawing")
@@ -120,18 +127,29 @@ def load_drawings(path: str | Path) -> list[dict]:
 
 def _is_drawing(drawing: dict) -> bool:
     """Whether it is; TypeError, KeyError or ValueError for most of what has other parts."""
-    points = [(s["width"], x, y) for s in drawing["strokes"] for x, y in s["points"]]
-    numbers = all(type(n) in (int, float) and abs(n) < 10_000 for point in points for n in point)
+    for stroke in drawing["strokes"]:
+        numbers = [stroke["width"], *(n for x, y in stroke["points"] for n in (x, y))]
+        known = all(type(n) in (int, float) and abs(n) < 10_000 for n in numbers)
+        if not (known and stroke["points"] and 1 <= stroke["width"] <= SIDE):
+            return False
     known = type(drawing["label"]) is int and 0 <= drawing["label"] <= 9 or drawing["label"] is None
-    return numbers and min(points)[0] > 0 and known
+    return len(drawing["strokes"]) > 0 and known
 
 
 def to_digits(drawings: list[dict], prepare: Prepare = data.prepare) -> data.Digits:
-    """Those drawings that have a label, prepared; ValueError if there is none."""
+    """Those drawings that have a label, prepared.
+
+    Raises ValueError if there is none, and, with its number, for one that cannot be prepared.
+    """
     labelled = [drawing for drawing in drawings if drawing["label"] is not None]
     if not labelled:
         raise ValueError(
             f"expected drawings with a label, got {len(drawings)} without: choose it before Keep"
         )
-    images = torch.cat([prepare(drawn(drawing["strokes"])) for drawing in labelled])
-    return data.Digits(images, torch.tensor([drawing["label"] for drawing in labelled]))
+    images = []
+    for number, drawing in enumerate(labelled, start=1):
+        try:
+            images.append(prepare(drawn(drawing["strokes"])))
+        except ValueError as error:
+            raise ValueError(f"drawing {number} of those with a label: {error}") from error
+    return data.Digits(torch.cat(images), torch.tensor([drawing["label"] for drawing in labelled]))

@@ -47,6 +47,25 @@ def test_one_name_is_not_finished_with_other_versions(empty, monkeypatch):
     assert again.results["b"]["versions"] == {"torch": "99"} != again.results["a"]["versions"]
 
 
+def test_results_of_one_name_have_the_same_parts(empty):
+    first = empty()
+    first.missing(WANTED, [0, 1, 5])
+    first.keep("a", 0, {"accuracy": 0.5})
+    with pytest.raises(ValueError, match="other seeds of a"):
+        first.keep("a", 1, {"accuracy": 0.5, "commit": "abc"})
+    assert empty().results["a"]["seeds"] == [0]
+
+
+def test_other_seeds_with_other_versions_begin_anew(empty, monkeypatch):
+    first = empty()
+    for name, seed in first.missing(WANTED, [0, 1]):
+        first.keep(name, seed, {"accuracy": 0.5})
+    monkeypatch.setattr(ladder, "versions", lambda: {"torch": "99"})
+    again = empty()
+    assert again.missing(WANTED, [5, 6]) == [("a", 5), ("a", 6), ("b", 5), ("b", 6)]
+    assert again.results["a"]["seeds"] == []
+
+
 @pytest.mark.parametrize("change", [{"images": 10}, {"recipe": {"epochs": 9}}])
 def test_results_of_another_recipe_do_not_count(empty, change):
     first = empty()

@@ -147,9 +147,20 @@ def test_kept_drawings_in_a_file(kept, tmp_path, monkeypatch):
     kept.save("~/mine.json")
     assert len((tmp_path / "mine.json").read_text("utf-8").splitlines()) == 5
     assert pad.load_drawings("~/mine.json") == kept.kept
-    kept.kept.clear()
+    before, other = list(kept.kept), {"label": 2, "strokes": ONE + SEVEN}
+    kept.save("~/mine.json")  # not twice
+    assert pad.load_drawings("~/mine.json") == before
+    kept.kept[:] = [other, before[0]]  # as after a restart: what is in the file stays
     kept.save("~/mine.json")
-    assert pad.load_drawings("~/mine.json") == []
+    assert pad.load_drawings("~/mine.json") == [*before, other]
+    kept.kept.clear()
+    with pytest.raises(ValueError, match="expected kept drawings, there are none: press Keep"):
+        kept.save("~/mine.json")
+    (tmp_path / "letter.json").write_text("Dear reader")
+    kept.kept[:] = [other]
+    with pytest.raises(ValueError, match="letter.json is damaged, or was not written by Pad"):
+        kept.save("~/letter.json")
+    assert (tmp_path / "letter.json").read_text() == "Dear reader"
 
 
 def test_what_cannot_be_written_or_is_not_there(kept, tmp_path):
@@ -169,8 +180,10 @@ OTHER += [changed(strokes=strokes) for strokes in (3, "abc", {}, [3], [{}], [{"w
 POINTS = ([], 3, "ab", [3], [[1]], [[1, 2, 3]], [["1", 2]], [[None, 2]], [[1, 2], [True, 2]])
 POINTS += ([[1e99, 2]], [[float("nan"), 2]], [[2, float("inf")]])
 OTHER += [changed(strokes=[{"width": 9, "points": points}]) for points in POINTS]
-WIDTHS = (0, -9, "9", None, float("nan"), 1e99)
+WIDTHS = (0, 0.4, -9, "9", None, float("nan"), 1e99, 281)
 OTHER += [changed(strokes=[{"width": width, "points": [[1, 2]]}]) for width in WIDTHS]
+GOOD = {"width": 9, "points": [[1, 2]]}
+OTHER += [changed(strokes=[GOOD, {"points": []}]), changed(strokes=[{**GOOD, "points": []}, GOOD])]
 CONTENT = [json.dumps(other).encode() for other in OTHER]
 CONTENT += [b"", b"[", b"\xff", b"[" * 100_000, json.dumps(changed()).encode()[:-9]]
 
@@ -195,6 +208,9 @@ def test_those_with_a_label_become_digits(kept):
     assert torch.equal(other.images[1:], data.resize(pad.drawn(ONE)))
     with pytest.raises(ValueError, match="expected drawings with a label, got 1 without"):
         pad.to_digits(kept.kept[1:2])
+    outside = {"label": 5, "strokes": [{"width": 9, "points": [[900, 900]]}]}
+    with pytest.raises(ValueError, match="drawing 3 of those with a label: expected ink on paper"):
+        pad.to_digits([*kept.kept, outside])
 
 
 # In a notebook

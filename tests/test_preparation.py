@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from lenet_utils import data, evaluation, preparation, training
-from lenet_utils.alterations import ALTERATIONS, cut, placed
+from lenet_utils.alterations import ALTERATIONS, cropped, placed
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_the_same_digit_however_it_lies_on_paper(digits, model):
         first=st.booleans(),
     )
     def alter(number, side, margins, paper, ink, dark_ink, channels, first):
-        digit = Image.fromarray(cut(digits.images[number, 0].numpy(), None))
+        digit = Image.fromarray(cropped(digits.images[number, 0].numpy()))
         digit = np.asarray(digit.resize([max(1, n * side // max(digit.size)) for n in digit.size]))
         page = paper + np.pad(digit, (margins[:2], margins[2:])) * ((ink - paper) / 255)
         page = (255 - page if dark_ink else page).round().astype(np.uint8)
@@ -68,7 +68,7 @@ def test_the_same_digit_however_it_lies_on_paper(digits, model):
 
 def test_it_fills_the_box_and_balances_where_mnists_digits_do(digits):
     for image in digits.images[:20, 0].numpy():
-        for altered in (placed(image, 200, 280, (70, 70)), cut(image, None), image[:, ::-1]):
+        for altered in (placed(image, 200, 280, (70, 70)), cropped(image), image[:, ::-1]):
             ink = preparation.cut_out(preparation.find_ink(preparation.lightness(altered)))
             framed = preparation.centre(preparation.darken(preparation.fit_box(ink)))
             assert max(preparation.fit_box(ink).shape) == 20 and framed.shape == (28, 28)

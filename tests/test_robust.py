@@ -69,11 +69,10 @@ def test_what_was_asked_of_it(names, least):
 
 
 def test_the_shipped_network_is_the_one_of_the_first_seed(test_sets):
-    for name in ("robust",):
-        again = robust.accuracies(training.shipped(name).model, test_sets)
-        first = STORED["tests"][name]["accuracy"][0]
-        assert again == {of: pytest.approx(first[of], abs=2e-4) for of in test_sets}
-        assert len(again) == 11
+    again = robust.accuracies(training.shipped("robust").model, test_sets)
+    first = STORED["tests"]["robust"]["accuracy"][0]
+    assert again == {of: pytest.approx(first[of], abs=2e-4) for of in test_sets}
+    assert len(again) == 11
 
 
 def test_a_cheap_trial_again():

@@ -30,15 +30,21 @@ class Ladder:
         for name, description in json.loads(json.dumps(wanted)).items():
             there = self.results.get(name)
             changed = there is None or any(there.get(k) != v for k, v in description.items())
-            if changed or (len(there["seeds"]) < len(seeds) and there["versions"] != versions()):
+            unfinished = not changed and set(seeds) - set(there["seeds"])
+            if changed or (unfinished and there["versions"] != versions()):
                 self.results[name] = {**description, "versions": versions(), "seeds": []}
             left += [(name, seed) for seed in seeds if seed not in self.results[name]["seeds"]]
         self.content[self.part] = self.results = {name: self.results[name] for name in wanted}
         return left
 
     def keep(self, name: str, seed: int, result: dict) -> None:
-        """Put one result in its place, seeds in ascending order, and write the file."""
+        """Put one result in its place, seeds in ascending order, and write the file.
+
+        Raises ValueError for a result with something that the other seeds' lack.
+        """
         of_name = self.results[name]
+        if of_name["seeds"] and not result.keys() <= of_name.keys():
+            raise ValueError(f"expected results as of other seeds of {name}, got {list(result)}")
         place = sum(other < seed for other in of_name["seeds"])
         for key, value in {"seeds": seed, **result}.items():
             of_name.setdefault(key, []).insert(place, value)

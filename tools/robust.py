@@ -7,8 +7,9 @@ A trial learns from the 55,000 training images and is judged at its last step by
 validation images and by altered copies of them: ALTERATIONS, prepared by `data.prepare`, and others
 that are not prepared (turned, shifted, thinner, thicker). Once the recipe stands, --test trains it
 on all 60,000 and judges it by the test images, by their altered copies, and by scikit-learn's 1,797
-digits, which other people wrote; it refuses if the recipe is none of the trials'. Each result is
-stored as it comes, with date and commit.
+digits, which other people wrote; it refuses if the recipe is none of the trials'. (Which kinds of
+distortion there are came first, from a trial that looked at these.) Each result is stored as it
+comes, with date and commit.
 """
 
 import argparse
@@ -96,7 +97,7 @@ def judge(recipe: training.Recipe, subset: str, seed: int, file: Path) -> dict:
     model = training.train(recipe, digits, seed=seed, progress=False).model
     seconds = round(time.perf_counter() - start, 1)
     accuracy = accuracies(model, torch.load(file))
-    git = ["git", "rev-parse", "--short", "HEAD"]
+    git = ["git", "describe", "--always", "--dirty"]
     commit = subprocess.run(git, cwd=MEASURED, capture_output=True, text=True).stdout.strip()
     date = f"{datetime.date.today()}"
     return {"accuracy": accuracy, "seconds": seconds, "date": date, "commit": commit}

@@ -111,6 +111,12 @@ function makeDrawing(element, { onChange = () => {} } = {}) {
     change();
   }
 
+  /** Whether the keyboard's pen is down, read aloud when that changes. */
+  function say() {
+    const text = stroke ? "Pen down" : "Pen lifted";
+    if (status.textContent !== text) status.textContent = text;
+  }
+
   function undo() {
     end();
     if (past.length) change(past.pop());
@@ -168,7 +174,7 @@ function makeDrawing(element, { onChange = () => {} } = {}) {
       else paint();
     } else return;
     event.preventDefault(); // nor does the page scroll
-    status.textContent = stroke ? "Pen down" : "Pen lifted";
+    say();
   });
   canvas.addEventListener("focus", () => {
     if (canvas.matches(":focus-visible")) pen ??= [SIDE / 2, SIDE / 2];
@@ -176,6 +182,7 @@ function makeDrawing(element, { onChange = () => {} } = {}) {
   });
   canvas.addEventListener("blur", () => {
     if (pointer === null) end();
+    if (pen) say();
     paint();
   });
   undoButton.addEventListener("click", undo);
