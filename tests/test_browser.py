@@ -22,8 +22,7 @@ from playwright.sync_api import Error, expect, sync_playwright
 
 PAD = "pad"  # what the chapter calls its last one
 NOTEBOOK = frame.read(frame.ROOT / "notebooks" / "05_your_own_digits.ipynb")
-# What its first and its last pad need; nbval runs the rest.
-NEEDED = {"what", "setup", "imports", "draw-head", "first-pad", "own-head", "own-pad"}
+NEEDED = {"setup", "imports", "own-head", "own-pad"}  # by that; nbval runs the rest
 NOTEBOOK.cells = [cell for cell in NOTEBOOK.cells if cell.id in NEEDED]
 BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
 TOKEN = "a-reader"
