@@ -44,6 +44,10 @@ def test_the_loss_falls_with_every_recipe(name, digits):
     assert history.epochs[-1]["train_accuracy"] > 0.5
 
 
+def test_equal_recipes_have_the_same_hash():
+    assert len({*RECIPES.values(), replace(RECIPES["robust"])}) == len(RECIPES)
+
+
 def test_the_recipe_of_the_write_up():
     recipe = Recipe(10, 1e-3, "constant", (0.9, 0.999), 0.0, 64, softmax=True)
     assert RECIPES["write_up"] == recipe
