@@ -20,7 +20,7 @@ CELLS = {cell.id: cell for cell in frame.read(frame.chapters()[6]).cells}
 NETWORKS = {name: training.shipped(name).model for name in ("plain", "robust")}
 TEST = data.load("test")
 DEFINING = (
-    "layers fields patches silence occlude attack patching dream integrated-gradients probe".split()
+    "layers fields patches silence occlude attack patching roughness integrated-gradients probe".split()
 )
 
 
@@ -244,7 +244,7 @@ def one_map_is_exchanged(chapter):
         assert chapter.patched(model, spoilt, unit) == expected
 
 
-@notices(("dream", "diff(dim=3)", "diff(dim=2)"), ("dream", "across + down", "across"))
+@notices(("roughness", "diff(dim=3)", "diff(dim=2)"), ("roughness", "across + down", "across"))
 def roughness_adds_up_differences(chapter):
     ink = torch.zeros(2, 1, 4, 5)
     ink[0, 0, 0, 2], ink[1, 0, :, 0] = 1.0, 0.5
