@@ -20,8 +20,7 @@ CELLS = {cell.id: cell for cell in frame.read(frame.chapters()[6]).cells}
 NETWORKS = {name: training.shipped(name).model for name in ("plain", "robust")}
 TEST = data.load("test")
 DEFINING = (
-    "layers fields patches silence occlude attack patching roughness integrated-gradients "
-    "probe"
+    "layers fields patches silence occlude attack patching roughness integrated-gradients probe"
 ).split()
 
 
