@@ -3,8 +3,8 @@
     python tools/benchmark.py
 
 writes lenet_utils/measured/benchmark.json. Takes about 20 minutes on two cores and wants the
-machine to itself. Each recipe without distortions is trained on all 60,000 images, once per seed, on a
-thread of its own, and judged at its last step on the test images. Times drift from run to run:
+machine to itself. Each recipe without distortions is trained on all 60,000 images, once per seed,
+on a thread of its own, and judged at its last step on the test images. Times drift from run to run:
 what is compared is measured in turn, in one run. Then run tools/frame.py, which writes the results
 into README.
 """
