@@ -219,29 +219,38 @@ def moves_are_measured_in_ink(chapter):
 
 
 @notices(
-    ("patching", "maps[:, unit] = clean[:, unit]", "pass"),
-    ("patching", "maps[:, unit] = clean[:, unit]", "maps = clean"),
+    ("patching", "maps[:, unit] = model.network[:3](donor)[:, unit]", "pass"),
+    (
+        "patching",
+        "maps[:, unit] = model.network[:3](donor)[:, unit]",
+        "maps = model.network[:3](donor)",
+    ),
+    ("patching", "(base)", "(donor)"),
+    ("patching", "(donor)", "(base)"),
 )
 def one_map_is_exchanged(chapter):
     model = NETWORKS["robust"]
     inputs, labels = digits(100)
     generator = torch.Generator().manual_seed(0)
     spoilt = inputs + 0.7 * torch.randn(inputs.shape, generator=generator)
-    assert chapter.patched(model, inputs, 0) == (model(inputs).argmax(1) != labels).sum()
-    clean = model.network[:2](inputs)
-    for unit in range(6):
+    assert chapter.patched(model, inputs, inputs, 0, labels) == (
+        (model(inputs).argmax(1) != labels).sum()
+    )
+    for base, donor in [(spoilt, inputs), (inputs, spoilt)]:
+        given_away = model.network[:2](donor)
+        for unit in range(6):
 
-        def exchange(module, given, output, unit=unit):
-            output = output.clone()
-            output[:, unit] = clean[:, unit]
-            return output
+            def exchange(module, given, output, unit=unit, given_away=given_away):
+                output = output.clone()
+                output[:, unit] = given_away[:, unit]
+                return output
 
-        handle = model.network[1].register_forward_hook(exchange)
-        try:
-            expected = (model(spoilt).argmax(1) != labels).sum()
-        finally:
-            handle.remove()
-        assert chapter.patched(model, spoilt, unit) == expected
+            handle = model.network[1].register_forward_hook(exchange)
+            try:
+                expected = (model(base).argmax(1) != labels).sum()
+            finally:
+                handle.remove()
+            assert chapter.patched(model, base, donor, unit, labels) == expected
 
 
 @notices(("roughness", "diff(dim=3)", "diff(dim=2)"), ("roughness", "across + down", "across"))
@@ -265,6 +274,16 @@ def probe_is_ridge_regression(chapter):
     theirs = Ridge(alpha=0.01 * (centred**2).sum(0).mean().item())
     theirs.fit(known.double().numpy(), np.eye(10)[labels])
     assert (answers.numpy() == theirs.predict(asked.double().numpy()).argmax(1)).mean() > 0.995
+
+
+def test_layers_end_after_relu_or_pooling():
+    ends = Chapter().ENDS
+    assert list(ends) == ["C1", "S2", "C3", "S4", "C5", "F6"]
+    assert list(ends.values()) == [2, 3, 5, 6, 8, 11]
+    for layer, end in ends.items():
+        expected = torch.nn.MaxPool2d if layer[0] == "S" else torch.nn.ReLU
+        for model in NETWORKS.values():
+            assert isinstance(model.network[end - 1], expected)
 
 
 BROKEN = [(check, *change) for check, changes in CHECKS.items() for change in changes]
