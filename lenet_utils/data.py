@@ -84,9 +84,10 @@ def pad(images: Tensor | np.ndarray, size: int = 32) -> Tensor:
     return F.pad(images, (left, width - left, top, height - top))
 
 
-def prepare(image: np.ndarray | Tensor | Image.Image | str | Path) -> Tensor:
-    """A picture of one digit → uint8 (1, 1, 32, 32), placed and inked like MNIST's.
+def prepare(image: np.ndarray | Tensor | Image.Image | str | Path, size: int = 32) -> Tensor:
+    """A picture of one digit → uint8 (1, 1, size, size), placed and inked like MNIST's.
 
+    size   side in pixels: 28 as MNIST stores its images, anything else resized from that
     image  a path, a PIL image, or numbers of any scale, 0 for black: (H, W), or with 1, 3 or 4
            channels (the fourth is alpha) first or last; dark ink on light paper or light on dark
 
@@ -96,7 +97,7 @@ def prepare(image: np.ndarray | Tensor | Image.Image | str | Path) -> Tensor:
     picture without ink.
     """
     ink = cut_out(find_ink(lightness(image)))
-    return resize(centre(darken(fit_box(ink))))
+    return resize(centre(darken(fit_box(ink))), size)
 
 
 def mean_std(images: Tensor) -> tuple[float, float]:

@@ -161,7 +161,7 @@ def network(
         maps = shape[0] if len(shape) == 3 else 1
         height, width = shape[1:] if len(shape) == 3 else (shape[0] * cell, 2.0)
         extent = (maps - 1) * shift
-        color = GREY if not layers else BLUE if layers[0].parameters else ORANGE
+        color = GREY if not labels else BLUE if layers[0].parameters else ORANGE
         pale = [0.85 + 0.15 * part for part in to_rgb(color)]
         for number in range(maps):
             corner = (left + number * shift, (extent - height) / 2 - number * shift)

@@ -44,6 +44,10 @@ class Recipe:
         """What a network learns from: images uint8 (B, 1, H, W), distorted anew at each call."""
         return distort(images, **self.distortions)
 
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy with smoothed labels: outputs float32 (B, C), labels int64 (B,)."""
+        return F.cross_entropy(outputs, labels, label_smoothing=self.label_smoothing)
+
 
 RECIPES = {
     # The network and the recipe of the write-up this project grew from, to the letter.
@@ -158,6 +162,7 @@ def fit(
     history: History | None = None,
     seed: int = 0,
     transform: Callable[[Tensor], Tensor] | None = None,
+    criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
     optimizer: Callable[[Iterable[nn.Parameter], Recipe], Optimizer] = adam,
     after_step: Callable[[nn.Module], None] | None = None,
     progress: bool = True,
@@ -171,6 +176,8 @@ def fit(
     seed        decides the order of the images, and whatever else is drawn while training
     transform   images uint8 (B, 1, 32, 32) → inputs float32 of the same shape; `recipe.inputs`
                 if left out
+    criterion   outputs float32 (B, C), labels int64 (B,) → the loss; if left out, `recipe.loss`,
+                for validation without smoothing
     optimizer   makes it from the model's parameters and the recipe
     after_step  called with the model after each step
     progress    whether to draw a bar
@@ -198,7 +205,7 @@ def fit(
             for images, labels in loader:
                 images, labels = images.to(where), labels.to(where)
                 outputs = model(recipe.inputs(images) if transform is None else transform(images))
-                loss = F.cross_entropy(outputs, labels, label_smoothing=recipe.label_smoothing)
+                loss = (criterion or recipe.loss)(outputs, labels)
                 if not math.isfinite(loss.item()):
                     raise FloatingPointError(f"loss {loss.item()}: lower {recipe.learning_rate = }")
                 stepper.zero_grad()
@@ -214,9 +221,9 @@ def fit(
                 bar.update()
             row = {"train_loss": loss_sum / count, "train_accuracy": correct / count}
             if validation is not None:
-                outputs = predict(model, validation.images)
-                row["validation_loss"] = F.cross_entropy(outputs, validation.labels).item()
-                row["validation_accuracy"] = accuracy(outputs.argmax(1), validation.labels)
+                outputs, labels = predict(model, validation.images), validation.labels
+                row["validation_loss"] = (criterion or F.cross_entropy)(outputs, labels).item()
+                row["validation_accuracy"] = accuracy(outputs.argmax(1), labels)
             history.epochs.append(row)
             bar.set_postfix(row)
     return history

@@ -230,3 +230,10 @@ def test_any_array_is_prepared_or_refused(array):
     else:
         assert (prepared.shape, prepared.dtype) == ((1, 1, 32, 32), torch.uint8)
         assert prepared.max() > 100
+
+
+def test_as_large_as_mnist_stores_them():
+    image = data.load("test", 28).images[3]
+    small = data.prepare(image, size=28)
+    assert (small.shape, small.dtype) == ((1, 1, 28, 28), torch.uint8)
+    assert torch.equal(data.resize(small), data.prepare(image))

@@ -108,6 +108,24 @@ def test_another_optimiser_of_all_parameters_and_the_recipe(model, digits):
     torch.testing.assert_close(weights(model), before - 0.5 * gradient)
 
 
+def test_another_loss_in_training_and_validation(model, digits):
+    recipe, seen = Recipe(epochs=1, learning_rate=0.5, batch_size=300, label_smoothing=0.1), []
+
+    def squares(outputs, labels):
+        seen.append(outputs.detach())
+        return (outputs - F.one_hot(labels, 10)).square().sum()
+
+    before = weights(model)
+    options = {"optimizer": lambda p, recipe: torch.optim.SGD(p, 1e-4), "validation": digits}
+    history = fit(model, digits, recipe, criterion=squares, **options)
+    gradient = torch.cat([value.grad.flatten() for value in model.parameters()])
+    torch.testing.assert_close(weights(model), before - 1e-4 * gradient)
+    assert len(seen) == 2 and torch.equal(seen[1], evaluation.predict(model, digits.images))
+    expected = (seen[1] - F.one_hot(digits.labels, 10)).square().sum().item()
+    assert history.epochs[0]["validation_loss"] == pytest.approx(expected)
+    assert history.losses[0] != pytest.approx(expected)
+
+
 def another_network():
     return nn.Sequential(OrderedDict(f=nn.Flatten(), l=nn.Linear(1024, 10), softmax=nn.Softmax(1)))
 
