@@ -1,6 +1,7 @@
 """Ladders: what is missing is trained, what is there stays, and all of it is on file."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import ladder
 import pytest
@@ -23,6 +24,27 @@ def test_only_what_is_missing_is_trained_and_seeds_are_in_order(empty):
     assert again.missing(WANTED, [0, 1]) == [("b", 0)]
     assert list(again.results) == ["a", "b"]
     assert (again.results["a"]["seeds"], again.results["a"]["accuracy"]) == ([0, 1], [0, 0.1])
+
+
+def test_what_is_left_is_measured_by_name_and_seed_and_kept(empty, capsys):
+    first = empty()
+    first.missing(WANTED, [0, 1])
+    first.keep("a", 1, {"accuracy": 5.0})
+    again = empty()
+    with ThreadPoolExecutor(2) as pool:
+
+        def measured(epochs, seed):
+            return {"accuracy": 10.0 * epochs + seed}
+
+        left = again.missing(WANTED, [0, 1])
+        again.measure(pool, left, lambda n, s: (measured, WANTED[n]["recipe"]["epochs"], s))
+    stored = empty().results
+    assert [stored[name]["accuracy"] for name in "ab"] == [[10.0, 5.0], [20.0, 21.0]]
+    assert sorted(capsys.readouterr().out.splitlines()) == [
+        "a 0 {'accuracy': 10.0}",
+        "b 0 {'accuracy': 20.0}",
+        "b 1 {'accuracy': 21.0}",
+    ]
 
 
 def test_the_file_keeps_what_else_is_in_it_and_who_wrote_it(empty):

@@ -1,6 +1,8 @@
 """Many trainings, one after the other, whose results are kept as they come."""
 
 import json
+from collections.abc import Callable
+from concurrent.futures import Executor, as_completed
 from pathlib import Path
 
 from lenet_utils.files import write_whole
@@ -36,6 +38,18 @@ class Ladder:
             left += [(name, seed) for seed in seeds if seed not in self.results[name]["seeds"]]
         self.content[self.part] = self.results = {name: self.results[name] for name in wanted}
         return left
+
+    def measure(
+        self, pool: Executor, left: list[tuple[str, int]], call: Callable[[str, int], tuple]
+    ) -> None:
+        """Run what is left, in a pool; keep and print each result as it comes.
+
+        call  name and seed → the function that measures, and its arguments
+        """
+        runs = {pool.submit(*call(name, seed)): (name, seed) for name, seed in left}
+        for run in as_completed(runs):
+            self.keep(*runs[run], run.result())
+            print(*runs[run], run.result(), flush=True)
 
     def keep(self, name: str, seed: int, result: dict) -> None:
         """Put one result in its place, seeds in ascending order, and write the file.

@@ -17,7 +17,6 @@ import argparse
 import functools
 import os
 from collections.abc import Iterable
-from concurrent.futures import as_completed
 
 import torch
 from benchmark import SEEDS, one_thread_each
@@ -144,17 +143,12 @@ def main() -> None:
         wanted = {rung: trials[f"{rung}, {rate}"] for rung, rate in best.items()}
         ladder = Ladder(RESULTS, "python tools/ladder_1998.py", "tests")
         left, subsets = ladder.missing(wanted, SEEDS), ["validation", "test"]
+
+    def call(name: str, seed: int) -> tuple:
+        return judge, wanted[name]["changes"], wanted[name]["rate"], seed, subsets
+
     with one_thread_each() as pool:
-        runs = {
-            pool.submit(judge, wanted[name]["changes"], wanted[name]["rate"], seed, subsets): (
-                name,
-                seed,
-            )
-            for name, seed in left
-        }
-        for run in as_completed(runs):
-            ladder.keep(*runs[run], run.result())
-            print(*runs[run], run.result(), flush=True)
+        ladder.measure(pool, left, call)
 
 
 if __name__ == "__main__":

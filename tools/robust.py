@@ -19,7 +19,6 @@ import statistics
 import subprocess
 import tempfile
 import time
-from concurrent.futures import as_completed
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -144,13 +143,7 @@ def main() -> None:
         file = Path(folder, "sets.pt")
         if left:
             torch.save({name: tuple(of) for name, of in judged(pool, judge_by).items()}, file)
-        runs = {
-            pool.submit(judge, recipes[name], learn, seed, file): (name, seed)
-            for name, seed in left
-        }
-        for run in as_completed(runs):
-            ladder.keep(*runs[run], run.result())
-            print(*runs[run], run.result(), flush=True)
+        ladder.measure(pool, left, lambda name, seed: (judge, recipes[name], learn, seed, file))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ It may be stopped and started again.
 import argparse
 import math
 import os
-from concurrent.futures import as_completed
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
@@ -88,10 +87,7 @@ def main() -> None:
     ladder = Ladder(RESULTS, "python tools/trials.py")
     with one_thread_each() as pool:
         left = ladder.missing(described(), SEEDS)
-        runs = {pool.submit(judge, trials()[name], seed): (name, seed) for name, seed in left}
-        for run in as_completed(runs):
-            ladder.keep(*runs[run], run.result())
-            print(*runs[run], run.result(), flush=True)
+        ladder.measure(pool, left, lambda name, seed: (judge, trials()[name], seed))
 
 
 if __name__ == "__main__":
