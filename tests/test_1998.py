@@ -232,17 +232,33 @@ def test_curvature_has_the_parameters_shapes_and_is_not_negative(model, digits):
         assert seconds.shape == parameter.shape and seconds.min() >= 0
 
 
-def test_a_step_is_the_published_one_over_curvature(model, digits, monkeypatch):
+@pytest.mark.parametrize("loss", [models.map_loss, models.distance_loss])
+def test_a_step_is_the_published_one_over_curvature(model, digits, monkeypatch, loss):
     monkeypatch.setattr(procedure_1998, "STEPS", [0.01])
     one = data.Digits(digits.images[:1], digits.labels[:1])
     inputs, before = data.to_input(one.images), [p.detach().clone() for p in model.parameters()]
-    seconds = curvature(model, inputs, one.labels, models.map_loss)
-    loss = models.map_loss(model(inputs), one.labels)
-    slopes = torch.autograd.grad(loss, list(model.parameters()))
-    assert list(teach(model, one, progress=False)) == [loss.item()]
+    seconds = curvature(model, inputs, one.labels, loss)
+    value = loss(model(inputs), one.labels)
+    slopes = torch.autograd.grad(value, list(model.parameters()))
+    assert list(teach(model, one, loss=loss, progress=False)) == [value.item()]
     for parts in zip(model.parameters(), before, slopes, seconds, strict=True):
         after, was, slope, second = parts
         torch.testing.assert_close(after.detach(), was - 0.01 / (DAMPING + second) * slope)
+
+
+def test_before_each_pass_the_curvature_of_another_sample(model, digits, monkeypatch):
+    samples = []
+
+    def note(model, inputs, labels, loss):
+        samples.append(inputs)
+        return curvature(model, inputs, labels, loss)
+
+    monkeypatch.setattr(procedure_1998, "STEPS", [1e-4] * 3)
+    monkeypatch.setattr(procedure_1998, "SAMPLE", 7)
+    monkeypatch.setattr(procedure_1998, "curvature", note)
+    list(teach(model, digits, progress=False))
+    assert [len(inputs) for inputs in samples] == [7] * 3
+    assert not torch.equal(*samples[:2]) and not torch.equal(*samples[1:])
 
 
 def test_passes_are_many_seeded_and_can_be_taken_up_again(digits, monkeypatch):

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
 from torch import nn
 
@@ -258,6 +258,8 @@ def test_another_network_without_its_costs(axes):
     assert stacks(axes) == [[(7, 12)], [(5, 10)] * 2]
     assert texts(axes, above=True) == ["1@12×7", "2@10×5"]
     assert texts(axes, above=False) == ["input\nBatchNorm2d 1-1", "Conv2d 1-2"]
+    drawn = [to_rgb(square.get_edgecolor()) for square in axes.patches]
+    assert drawn == [to_rgb(plots.GREY), to_rgb(plots.BLUE), to_rgb(plots.BLUE)]
 
 
 # Showing
