@@ -19,4 +19,4 @@ plots data and models, and pad data, evaluation and training; preparation, alter
 files stand alone.
 """
 
-__version__ = "0.5.0"  # raise it when a chapter needs something new: setup cells ask for it
+__version__ = "0.6.0"  # raise it when a chapter needs something new: setup cells ask for it

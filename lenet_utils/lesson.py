@@ -127,6 +127,8 @@ def measured(name: str) -> dict:
     "benchmark"  the named ones on the test images, and times (tools/benchmark.py)
     "robust"     distortions on validation images; then the recipe `robust` beside `plain` on test
                  images, altered ones and other people's digits (tools/robust.py)
+    "ladder_1998"  from the network of 1998 to ours, one change at a time (tools/ladder_1998.py)
+    "teach_1998"   what the paper of 1998 leaves open about teaching (tools/teach_1998.py)
     """
     return json.loads((MEASURED / f"{name}.json").read_text("utf-8"))
 

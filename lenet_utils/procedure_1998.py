@@ -18,12 +18,11 @@ from .training import Recipe
 
 STEPS = [5e-4] * 2 + [2e-4] * 3 + [1e-4] * 3 + [5e-5] * 4 + [1e-5] * 8  # of the 20 passes
 # Keeps a weight's step finite where the loss is flat. The paper has 0.02, in units of a loss whose
-# scale it does not give. With a sum of 84 squares, as here, the first passes then overshoot, and
-# units end up where they are squashed flat. From START, 0.4 had fewer validation errors than 0.1 or
-# 1.68 (0.02 for the mean of the 84) after five short passes through 10,000 images: one seed each.
+# scale it does not give; with a sum of 84 squares, as here, the first passes then overshoot, and
+# units end up where they are squashed flat. `python tools/teach_1998.py` compares.
 DAMPING = 0.4
 # Parameters start from ±1 / √fan-in, as PyTorch's do. The paper prints ±2.4 / fan-in, from where at
-# first next to nothing comes through the layers: more validation errors in the same comparison.
+# first next to nothing comes through the layers; the same command compares.
 START = {"scale": 1.0, "power": 0.5}
 SAMPLE = 500  # images from which the curvature is estimated before each pass
 # The procedure as a recipe, to be stored with what was taught by it: `teach` is what runs it.
@@ -31,11 +30,11 @@ RECIPE = Recipe(epochs=len(STEPS), learning_rate=STEPS[0], schedule="1998", batc
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def start(seed: int = 0) -> LeNet1998:
-    """A network to be taught, its parameters drawn as START says."""
+def start(seed: int = 0, **drawn: float) -> LeNet1998:
+    """A network to be taught; `drawn` is what `draw_by_fan_in` gets, START if left out."""
     torch.manual_seed(seed)
     model = LeNet1998()
-    model.network.apply(partial(draw_by_fan_in, **START))
+    model.network.apply(partial(draw_by_fan_in, **(drawn or START)))
     return model
 
 
@@ -46,6 +45,7 @@ def teach(
     first: int = 1,
     seed: int = 0,
     loss: Loss = map_loss,
+    damping: float = DAMPING,
     progress: bool = True,
 ) -> Iterator[float]:
     """Train the model in place, on the CPU, and after each pass yield the mean loss within it.
@@ -59,7 +59,7 @@ def teach(
         chance = torch.Generator().manual_seed(1000 * seed + number)
         sample = torch.randperm(len(labels), generator=chance)[:SAMPLE]
         seconds = curvature(model, inputs[sample], labels[sample], loss)
-        rates = [STEPS[number - 1] / (DAMPING + second) for second in seconds]
+        rates = [STEPS[number - 1] / (damping + second) for second in seconds]
         order, total = torch.randperm(len(labels), generator=chance).tolist(), 0.0
         for index in tqdm(order, f"pass {number}", unit="image", disable=not progress):
             value = loss(model(inputs[index : index + 1]), labels[index : index + 1])

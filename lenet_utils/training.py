@@ -22,7 +22,7 @@ from .data import Digits
 from .distortions import distort
 from .evaluation import accuracy, predict
 from .files import writable, write_whole
-from .models import LeNet
+from .models import LeNet, LeNet1998
 
 SHIPPED = Path(__file__).with_name("shipped")  # its networks are made by tools/pretrain.py
 
@@ -322,12 +322,14 @@ def restore(path: str | Path, network: nn.Module | None = None) -> Trained:
 def shipped(name: str = "plain") -> Trained:
     """A network that comes with this package; its name is that of its recipe.
 
+    "lenet1998" is a `LeNet1998`, every other a `LeNet`.
+
     Raises FileNotFoundError, with the names there are, for any other.
     """
     names = sorted(path.stem for path in SHIPPED.glob("*.pt"))
     if name not in names:
         raise FileNotFoundError(f"no network {name!r} ships; there are: {', '.join(names)}")
-    return restore(SHIPPED / f"{name}.pt")
+    return restore(SHIPPED / f"{name}.pt", LeNet1998() if name == "lenet1998" else None)
 
 
 def digest(content: dict) -> str:

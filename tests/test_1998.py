@@ -6,14 +6,16 @@ from dataclasses import replace
 from functools import partial
 
 import ladder_1998
+import pretrain
 import pytest
+import teach_1998
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lenet_utils import data, models, procedure_1998, training
+from lenet_utils import data, evaluation, lesson, models, procedure_1998, training
 from lenet_utils.models import C3_TABLE, LeNet, LeNet1998, layer_table
-from lenet_utils.procedure_1998 import DAMPING, STEPS, curvature, start, teach
+from lenet_utils.procedure_1998 import DAMPING, START, STEPS, curvature, start, teach
 
 # Layer, output shape, trained parameters: LeCun et al. 1998, section II.B.
 LAYERS = {
@@ -285,6 +287,94 @@ def test_it_starts_as_pytorch_does():
     assert torch.equal(*weights[:2]) and not torch.equal(*weights[1:])
 
 
+def test_it_ships_with_a_history_with_validation():
+    shipped = training.shipped("lenet1998")
+    assert isinstance(shipped.model, LeNet1998)
+    assert (shipped.recipe, shipped.seed) == (procedure_1998.RECIPE, pretrain.SEED)
+    assert len(shipped.history.epochs) == len(shipped.history.losses) == 20
+    subset = data.load("validation", 28)
+    answers = evaluation.predict(shipped.model, data.pad(subset.images)).argmax(1)
+    last = shipped.history.epochs[-1]["validation_accuracy"]
+    assert abs(evaluation.accuracy(answers, subset.labels) - last) < 0.0005
+
+
+def test_what_was_begun_is_taken_up_again(digits, monkeypatch, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop_after(passes):
+        def teach_some(model, train, **options):
+            for number, loss in enumerate(teach(model, train, progress=False, **options), start=1):
+                yield loss
+                if number == passes:
+                    raise Stop
+
+        return teach_some
+
+    small = data.load("test", 28)
+    small = data.Digits(*(tensor[:20] for tensor in small))
+    monkeypatch.setattr(data, "load", lambda subset, size: small)
+    monkeypatch.setattr(training, "SHIPPED", tmp_path)
+    monkeypatch.setattr(procedure_1998, "STEPS", [5e-4, 2e-4, 1e-4])
+    monkeypatch.setattr(procedure_1998, "teach", partial(teach, progress=False))
+    whole = pretrain.pretrain("lenet1998")
+    monkeypatch.setattr(procedure_1998, "teach", stop_after(2))
+    with pytest.raises(Stop):
+        pretrain.pretrain("lenet1998")
+    assert [path.name for path in tmp_path.iterdir()] == ["lenet1998.begun"]
+    monkeypatch.setattr(procedure_1998, "teach", partial(teach, progress=False))
+    again = pretrain.pretrain("lenet1998")
+    assert again.history.losses == pytest.approx(whole.history.losses)
+    assert len(whole.history.epochs) == len(again.history.epochs) == 3
+    weights = (taught.model.network.C5.weight for taught in (whole, again))
+    torch.testing.assert_close(*weights, atol=1e-4, rtol=0)  # read back in another memory format
+    assert not list(tmp_path.iterdir())
+
+
+# What the paper leaves open
+
+
+def test_ways_to_teach_differ_in_what_they_say():
+    ways = teach_1998.ways()
+    in_sums = [way for way in ways.values() if "scale" not in way]
+    assert {(*way["start"].values(), way["damping"]) for way in in_sums} == {
+        (scale, power, damping)
+        for scale, power in ((2.4, 1.0), (1.0, 0.5))
+        for damping in (0.02, 0.1, 0.4, 1.68)
+    }
+    odd = {name: way["rubbish"] for name, way in ways.items() if way["rubbish"] != 1}
+    chosen = f"PyTorch's start, damping {DAMPING}"
+    assert odd == {f"{chosen}, rubbish at 10": 10, f"{chosen}, rubbish at 100": 100}
+    assert ways[chosen] == {"start": START, "damping": DAMPING, "rubbish": 1.0}
+    scales = {name: way["damping"] / way["scale"] for name, way in ways.items() if "scale" in way}
+    assert list(scales.values()) == pytest.approx([DAMPING] * 3 + [1.68] * 2)
+
+
+def test_a_way_is_taught_as_it_says(monkeypatch, digits):
+    monkeypatch.setattr(teach_1998, "images", lambda subset, changes: digits)
+    monkeypatch.setattr(teach_1998, "IMAGES", 4)
+    monkeypatch.setattr(teach_1998, "PASSES", 2)
+    usual = {"start": START, "damping": DAMPING, "rubbish": 1.0, "seed": 5}
+    model, few = start(5), data.Digits(digits.images[:4], digits.labels[:4])
+    passes = teach(model, few, seed=5, progress=False)
+    wanted = [next(passes), next(passes)][1]
+    found = teach_1998.judge(**usual)
+    assert found["loss"] == pytest.approx(wanted, rel=1e-4)
+    answers = evaluation.predict(model, digits.images).argmax(1)
+    assert found["validation"] == evaluation.accuracy(answers, digits.labels)
+    printed = {"scale": 2.4, "power": 1.0}
+    for other in ({"start": printed}, {"damping": 1.0}, {"rubbish": 90.0}, {"scale": 0.5}):
+        assert teach_1998.judge(**usual | other)["loss"] != pytest.approx(wanted, rel=1e-4)
+
+
+def test_the_ways_on_file_are_these():
+    stored = lesson.measured("teach_1998")["trials"]
+    for (name, way), of_file in zip(teach_1998.ways().items(), stored.values(), strict=True):
+        assert way.items() <= stored[name].items() and stored[name] is of_file
+        assert of_file["seeds"] == teach_1998.SEEDS and "test" not in of_file
+        assert len(of_file["validation"]) == len(of_file["loss"]) == len(teach_1998.SEEDS)
+
+
 # The ladder
 
 
@@ -381,3 +471,16 @@ def test_the_best_rate_is_in_the_midst_of_those_tried():
     trials[f"1998, {rates[0]}"]["validation"] = []
     with pytest.raises(ValueError, match="expected trials of 1998 at all rates"):
         ladder_1998.best_rates(trials)
+
+
+def test_what_is_on_file_is_whole_and_chosen_by_validation():
+    stored = lesson.measured("ladder_1998")
+    rungs, best = ladder_1998.rungs(), ladder_1998.best_rates(stored["trials"])
+    assert list(stored["tests"]) == list(rungs)
+    for name, rung in stored["tests"].items():
+        assert (rung["changes"], rung["rate"]) == (rungs[name], best[name])
+        assert rung["seeds"] == ladder_1998.SEEDS and rung["epochs"] == ladder_1998.EPOCHS
+        assert all(len(rung[subset]) == len(ladder_1998.SEEDS) for subset in ("validation", "test"))
+    for trial in stored["trials"].values():
+        assert trial["seeds"] == [ladder_1998.TRIAL_SEED] and "test" not in trial
+    assert ladder_1998.TRIAL_SEED not in ladder_1998.SEEDS

@@ -158,6 +158,7 @@ def test_what_ships():
     assert set(files) == networks | {"README.md", "drawings.json"}
     assert max(files.values()) < 800_000
     with pytest.raises(
-        FileNotFoundError, match="no network 'other' ships; there are: plain, robust, write_up"
+        FileNotFoundError,
+        match="no network 'other' ships; there are: lenet1998, plain, robust, write_up",
     ):
         training.shipped("other")
