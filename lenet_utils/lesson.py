@@ -129,6 +129,9 @@ def measured(name: str) -> dict:
                  images, altered ones and other people's digits (tools/robust.py)
     "ladder_1998"  from the network of 1998 to ours, one change at a time (tools/ladder_1998.py)
     "teach_1998"   what the paper of 1998 leaves open about teaching (tools/teach_1998.py)
+    "regularisation"  regularisers, optimisers, batch sizes, on validation images
+                   (tools/regularisation.py)
+    "six_curves"   trainings with a trouble each, for a game (tools/six_curves.py)
     """
     return json.loads((MEASURED / f"{name}.json").read_text("utf-8"))
 
