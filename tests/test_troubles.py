@@ -121,7 +121,7 @@ def steps_are_measured_by_the_weights(chapter):
     weights = nn.utils.parameters_to_vector(LeNet().parameters())
     # Each of Adam's first steps moves every weight that has a gradient by nearly the rate.
     expected = 1e-4 * len(weights) ** 0.5 / weights.norm().item()
-    assert sizes.shape == (4,)
+    assert sizes.shape == (5,)
     assert all(0.4 * expected < size < 1.1 * expected for size in sizes.tolist())
 
 
