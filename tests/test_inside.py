@@ -4,68 +4,28 @@ The functions are those of its cells, found by their ids. Each check is also run
 broken on purpose, and must notice.
 """
 
-import ast
-
-import frame
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 from captum.attr import IntegratedGradients
+from cells import Checks
 from sklearn.linear_model import Ridge
 
 from lenet_utils import data, evaluation, models, training
 
-CELLS = {cell.id: cell for cell in frame.read(frame.chapters()[6]).cells}
 NETWORKS = {name: training.shipped(name).model for name in ("plain", "robust")}
 TEST = data.load("test")
-DEFINING = (
-    "layers fields patches silence occlude attack patching roughness integrated-gradients probe"
-).split()
-
-
-class Chapter:
-    """What the chapter's cells define; in one of them a piece may be replaced by another."""
-
-    def __init__(self, cell=None, old=None, new=None):
-        images, labels = TEST.images[:100], TEST.labels[:100]
-        low, high = data.to_input(torch.tensor([[0.0, 1.0]])).flatten().tolist()
-        self.__dict__ = {
-            **{"data": data, "evaluation": evaluation, "models": models, "np": np, "F": F},
-            **{"torch": torch, "networks": NETWORKS, "low": low, "high": high},
-            **{"test": data.Digits(images, labels), "labels": labels},
-            "inputs": data.to_input(images),
-        }
-        for name in DEFINING:
-            # Only what is defined: functions, and plain assignments of capitals and `fields`.
-            tree = ast.parse(CELLS[name].source)
-            kept = [node for node in tree.body if self.defines(node)]
-            source = "\n\n".join(map(ast.unparse, kept))
-            if name == cell:
-                if old not in source:
-                    raise ValueError(f"{old} is not in {name}: {source}")
-                source = source.replace(old, new)
-            exec(source, self.__dict__)
-
-    @staticmethod
-    def defines(node):
-        if isinstance(node, ast.FunctionDef):
-            return True
-        names = [getattr(target, "id", "") for target in getattr(node, "targets", [])]
-        return bool(names) and all(name.isupper() or name in ("table", "fields") for name in names)
-
-
-CHECKS = {}
-
-
-def notices(*changes):
-    """A check of the chapter, and changes that it must notice: a cell, a piece of it, another."""
-
-    def register(check):
-        CHECKS[check] = changes
-        return check
-
-    return register
+LOW, HIGH = data.to_input(torch.tensor([[0.0, 1.0]])).flatten().tolist()
+CHECKS = Checks(
+    6,
+    "layers fields patches silence occlude attack patching roughness integrated-gradients probe",
+    "table fields",
+    **{"data": data, "evaluation": evaluation, "models": models, "np": np, "F": F, "torch": torch},
+    **{"networks": NETWORKS, "low": LOW, "high": HIGH, "labels": TEST.labels[:100]},
+    test=data.Digits(TEST.images[:100], TEST.labels[:100]),
+    inputs=data.to_input(TEST.images[:100]),
+)
+notices = CHECKS.notices
 
 
 def digits(count):
@@ -277,7 +237,7 @@ def probe_is_ridge_regression(chapter):
 
 
 def test_layers_end_after_relu_or_pooling():
-    ends = Chapter().ENDS
+    ends = CHECKS.chapter().ENDS
     assert list(ends) == ["C1", "S2", "C3", "S4", "C5", "F6"]
     assert list(ends.values()) == [2, 3, 5, 6, 8, 11]
     for layer, end in ends.items():
@@ -286,18 +246,4 @@ def test_layers_end_after_relu_or_pooling():
             assert isinstance(model.network[end - 1], expected)
 
 
-BROKEN = [(check, *change) for check, changes in CHECKS.items() for change in changes]
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_chapter(check):
-    check(Chapter())
-
-
-@pytest.mark.parametrize(
-    "check, cell, old, new", BROKEN, ids=lambda value: getattr(value, "__name__", "")
-)
-def test_what_is_broken_is_noticed(check, cell, old, new):
-    chapter = Chapter(cell, old, new)
-    with pytest.raises(AssertionError):
-        check(chapter)
+test_chapter, test_what_is_broken_is_noticed = CHECKS.tests()

@@ -4,8 +4,8 @@ The functions are those of its cells, found by their ids. Each check is also run
 broken on purpose, and must notice.
 """
 
-import ast
 import contextlib
+import hashlib
 import io
 import itertools
 import json
@@ -13,7 +13,6 @@ import math
 from dataclasses import replace
 from statistics import mean
 
-import frame
 import numpy as np
 import pytest
 import regularisation
@@ -21,6 +20,7 @@ import six_curves
 import torch
 import torch.nn.functional as F
 from benchmark import SEEDS
+from cells import Checks
 from scipy.stats import t, ttest_ind
 from torch import nn
 
@@ -28,53 +28,20 @@ from lenet_utils import data, evaluation, lesson, training
 from lenet_utils.lesson import exercise
 from lenet_utils.models import LeNet
 
-(FILE,) = [file for file in frame.chapters() if file.name.startswith("08_")]
-CELLS = {cell.id: cell for cell in frame.read(FILE).cells}
 STORED = lesson.measured("regularisation")
 CURVES = lesson.measured("six_curves")
 TRAIN = data.load("train")
 FEW = data.Digits(TRAIN.images[:320], TRAIN.labels[:320])
-DEFINING = (
-    "attempt step-sizes forgetful scale-modules softmax-find friends dead-find start start-find "
-    "leak-find lead"
-).split()
-
-
-class Chapter:
-    """What the chapter's cells define; in one of them a piece may be replaced by another."""
-
-    def __init__(self, cell=None, old=None, new=None):
-        for name in DEFINING:
-            kept = [node for node in ast.parse(CELLS[name].source).body if self.defines(node)]
-            source = "\n\n".join(map(ast.unparse, kept))
-            if name == cell:
-                if old not in source:
-                    raise ValueError(f"{old} is not in {name}: {source}")
-                source = source.replace(old, new)
-            names = {"math": math, "np": np, "torch": torch, "F": F, "nn": nn, "LeNet": LeNet}
-            names |= {"data": data, "evaluation": evaluation, "training": training}
-            names |= {"replace": replace, "ttest_ind": ttest_ind, "few": FEW, "judged": FEW}
-            self.__dict__ |= {key: of for key, of in names.items() if key not in self.__dict__}
-            exec("import hashlib\n" + source, self.__dict__)
-
-    @staticmethod
-    def defines(node):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            return True
-        return [getattr(target, "id", "") for target in getattr(node, "targets", [])] == ["usual"]
-
-
-CHECKS = {}
-
-
-def notices(*changes):
-    """A check of the chapter, and changes that it must notice: a cell, a piece of it, another."""
-
-    def register(check):
-        CHECKS[check] = changes
-        return check
-
-    return register
+CHECKS = Checks(
+    8,
+    "attempt step-sizes forgetful scale-modules scale-gradients softmax-find friends dead-find "
+    "start start-find leak-find lead",
+    "usual",
+    **{"math": math, "np": np, "torch": torch, "F": F, "nn": nn, "LeNet": LeNet, "data": data},
+    **{"evaluation": evaluation, "training": training, "hashlib": hashlib, "replace": replace},
+    **{"ttest_ind": ttest_ind, "few": FEW, "judged": FEW},
+)
+notices, CELLS = CHECKS.notices, CHECKS.cells
 
 
 @notices(
@@ -89,6 +56,21 @@ def grey_levels_are_those_of_the_file(chapter):
     inputs = data.to_input(FEW.images[:5])
     assert len(grey) == 2
     assert torch.allclose(grey(inputs), grey[1](FEW.images[:5].float()), atol=1e-3)
+
+
+@notices(
+    ("scale-gradients", "[:64]", "[:60]"),
+    ("scale-gradients", "network[0]", "network[3]"),
+    ("scale-gradients", "if grey", "if not grey"),
+    ("scale-gradients", "manual_seed(seed)", "manual_seed(0)"),
+)
+def the_first_gradient_is_that_of_the_first_filters(chapter):
+    for grey, inputs in {False: data.to_input(FEW.images), True: FEW.images.float()}.items():
+        torch.manual_seed(3)
+        model = LeNet()
+        F.cross_entropy(model(inputs[:64]), FEW.labels[:64]).backward()
+        expected = model.network[0].weight.grad.norm().item()
+        assert chapter.first_gradient(3, grey) == pytest.approx(expected, rel=1e-3)
 
 
 @notices(("forgetful", "pass", "super().zero_grad(set_to_none)"), ("forgetful", "lr=", "eps="))
@@ -221,21 +203,7 @@ def leads_are_welchs(chapter):
     assert found == pytest.approx((lead, lead - half, lead + half))
 
 
-BROKEN = [(check, *change) for check, changes in CHECKS.items() for change in changes]
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_chapter(check):
-    check(Chapter())
-
-
-@pytest.mark.parametrize(
-    "check, cell, old, new", BROKEN, ids=lambda value: getattr(value, "__name__", "")
-)
-def test_what_is_broken_is_noticed(check, cell, old, new):
-    chapter = Chapter(cell, old, new)
-    with pytest.raises((AssertionError, ValueError, TypeError, RuntimeError)):
-        check(chapter)
+test_chapter, test_what_is_broken_is_noticed = CHECKS.tests()
 
 
 # The game
@@ -251,7 +219,7 @@ def said(answer):
     return output.getvalue().strip()
 
 
-RIGHT = {panel: name for panel, name in six_curves.TROUBLES.items()}
+RIGHT = six_curves.TROUBLES
 
 
 def test_only_the_right_names_are_right():
