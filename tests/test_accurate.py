@@ -1,0 +1,209 @@
+"""The ladder to accuracy: what is on file is whole, what was chosen by it, and its parts."""
+
+import json
+import statistics
+from dataclasses import replace
+
+import accurate
+import pytest
+import torch
+import torch.nn.functional as F
+from accurate import HERE, SHIFTS, Averages, Fading, Lesson, Training
+from benchmark import SEEDS
+from torch import nn
+
+from lenet_utils import data, evaluation, lesson, training
+from lenet_utils.models import LeNet
+
+STORED = lesson.measured("accurate")
+RECIPE = training.Recipe(2, distortions={"turn": 10.0})
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """200 digits."""
+    return data.Digits(*(tensor[:200] for tensor in data.load("validation")))
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return LeNet()
+
+
+def weights(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+# How they learn
+
+
+def test_averages_are_those_written_out():
+    model, averages = nn.Linear(2, 1), Averages([0.5, 0.9])
+    seen, expected = [torch.tensor([[1.0, -2]]), torch.tensor([[3.0, 4]]), torch.ones(1, 2)], {}
+    for value in seen:
+        with torch.no_grad():
+            model.weight.copy_(value)
+        averages(model)
+        for decay in (0.5, 0.9):
+            before = expected.get(decay, value)
+            expected[decay] = decay * before + (1 - decay) * value
+    for decay, average in averages.models.items():
+        assert torch.allclose(average.module.weight, expected[decay])
+    assert torch.equal(model.weight, seen[-1])
+
+
+def test_averages_do_not_disturb_a_training(digits):
+    found = accurate.learn(Training(RECIPE), digits, 3, [])
+    alone = training.train(RECIPE, digits, seed=3, progress=False)
+    assert torch.equal(weights(found["last"].model), weights(alone.model))
+    assert found["last"].history.losses == alone.history.losses
+    assert list(found) == ["last", *(f"average {decay}" for decay in accurate.DECAYS)]
+    assert len({weights(trained.model)[0].item() for trained in found.values()}) == len(found)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"clean": 1}, {"weight_decay": 0.1}, {"teachers": "x"}, {"teachers": "x", "temperature": 3.0}],
+)
+def test_each_way_of_training_makes_another_network(digits, change):
+    usual = accurate.learn(Training(RECIPE), digits, 0, [])["last"]
+    other = accurate.learn(Training(RECIPE, **change), digits, 0, [network(1)])["last"]
+    assert not torch.equal(weights(usual.model), weights(other.model))
+
+
+def test_distortions_end_after_so_many_batches(digits):
+    fading = Fading(RECIPE, batches=2)
+    same = [torch.equal(fading(digits.images), data.to_input(digits.images)) for _ in range(4)]
+    assert same == [False, False, True, True]
+
+
+def test_the_last_epochs_are_clean(digits, monkeypatch):
+    made = []
+    monkeypatch.setattr(accurate, "Fading", lambda *given: made.append(given) or RECIPE.inputs)
+    accurate.learn(Training(replace(RECIPE, epochs=3), clean=2), digits, 0, [])
+    assert [batches for _, batches in made] == [4]  # 200 digits are 4 batches
+
+
+def test_teachers_and_learner_see_the_same(digits):
+    seen = []
+
+    class Teacher(nn.Module):
+        def forward(self, inputs):
+            seen.append(inputs)
+            return torch.zeros(len(inputs), 10)
+
+    lesson = Lesson([Teacher(), Teacher()], 1.0, RECIPE.inputs)
+    inputs = lesson.inputs(digits.images)
+    lesson.loss(torch.zeros(200, 10), digits.labels)
+    assert len(seen) == 2 and seen[0] is seen[1] is inputs
+    assert not torch.equal(inputs, data.to_input(digits.images))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_the_loss_is_the_librarys_divergence_and_the_teachers_entropy(digits, temperature):
+    teachers = [network(1), network(2)]
+    lesson = Lesson(teachers, temperature, data.to_input)
+    inputs = lesson.inputs(digits.images[:8])
+    outputs = 5 * torch.randn(8, 10)
+    with torch.no_grad():
+        told = sum((teacher(inputs) / temperature).softmax(1) for teacher in teachers) / 2
+    divergence = F.kl_div((outputs / temperature).log_softmax(1), told, reduction="batchmean")
+    entropy = -(told * told.log()).sum(1).mean()
+    found = lesson.loss(outputs, digits.labels[:8])
+    assert torch.allclose(found, temperature**2 * (divergence + entropy))
+
+
+def test_teachers_who_are_sure_are_labels(digits):
+    class Sure(nn.Module):
+        def forward(self, inputs):
+            return 1e4 * F.one_hot(digits.labels, 10).float()
+
+    lesson, outputs = Lesson([Sure()], 1.0, data.to_input), torch.randn(200, 10)
+    lesson.inputs(digits.images)
+    assert torch.allclose(lesson.loss(outputs, None), F.cross_entropy(outputs, digits.labels))
+
+
+# How they are judged
+
+
+def test_probabilities_are_averaged_over_networks_and_shifts(digits):
+    models, images = [network(1), network(2)], digits.images[:20]
+    one = accurate.log_probabilities(models[:1], images)
+    assert torch.allclose(one, evaluation.predict(models[0], images).log_softmax(1), atol=1e-5)
+    wide = F.pad(images, (1, 1, 1, 1))
+    sums = torch.zeros(20, 10)
+    for top in range(3):
+        for left in range(3):
+            moved = wide[:, :, top : top + 32, left : left + 32]
+            sums += sum(evaluation.predict(model, moved).softmax(1) for model in models)
+    found = accurate.log_probabilities(models, images, SHIFTS)
+    assert torch.allclose(found, (sums / 18).log(), atol=1e-5)
+    assert len(set(SHIFTS)) == 9
+
+
+def test_marks_name_what_is_misread(digits):
+    model, few = network(1), data.Digits(digits.images[:30], digits.labels[:30])
+    found = accurate.marks([model], few)
+    answers = evaluation.predict(model, few.images).argmax(1)
+    wrong = {i: a for i, a in enumerate(answers.tolist()) if a != few.labels[i]}
+    assert {int(i): int(a) for i, a in (p.split(":") for p in found["wrong"].split())} == wrong
+    assert found["accuracy"] == pytest.approx(1 - len(wrong) / 30, abs=1e-6)
+
+
+def test_the_loss_does_not_mind_a_temperature(digits):
+    model, few = training.shipped().model, data.Digits(*(t[:2000] for t in data.load("test")))
+    losses = []
+    for factor in (1.0, 3.0):
+        with torch.no_grad():
+            for parameter in model.network[-1].parameters():
+                parameter *= factor
+        losses.append(accurate.marks([model], few)["loss"])
+    assert losses[0] == pytest.approx(losses[1], abs=2e-4)
+    assert losses[0] < F.cross_entropy(evaluation.predict(model, few.images), few.labels)
+
+
+def test_readings_are_of_each_network_with_and_without_shifts(digits):
+    networks = {"last": [network(1)], "other": [network(2)]}
+    found = accurate.readings(networks, digits, {"accuracy", "loss"})
+    for name, models in networks.items():
+        for reading, shifts in {name: HERE, f"{name}, shifted": SHIFTS}.items():
+            marks = accurate.marks(models, digits, shifts)
+            assert {part: found[part][reading] for part in found} == {
+                part: marks[part] for part in ("accuracy", "loss")
+            }
+
+
+def test_arithmetic():
+    """Multiplications and additions; the first layer hands no gradient on."""
+    layers = [28 * 28 * 6 * 25, 10 * 10 * 16 * 150, 120 * 400, 120 * 84, 84 * 10]
+    network = 2 * (3 * sum(layers) - layers[0])
+    plain, robust = (accurate.arithmetic(training.RECIPES[n]) for n in ("plain", "robust"))
+    assert plain == network + 3 * 1024
+    assert 1.04 < robust / plain < 1.06
+
+
+# What is on file
+
+
+def plain_data(way):
+    return json.loads(json.dumps(way.described()))
+
+
+@pytest.mark.parametrize("part, ways", [("trials", accurate.trials()), ("tests", accurate.rungs())])
+def test_all_is_stored_as_it_stands_here(part, ways):
+    assert list(STORED[part]) == list(ways)
+    for name, way in ways.items():
+        stored = STORED[part][name]
+        described = plain_data(way)
+        assert {key: stored[key] for key in described} == described, name
+        assert not {"clean", "weight_decay", "teachers", "temperature"} & (
+            stored.keys() - described.keys()
+        )
+        assert tuple(stored["seeds"]) == way.seeds
+        lists = stored.keys() - described.keys() - {"versions"}
+        assert lists and all(len(stored[key]) == len(way.seeds) for key in lists)
+
+
+def test_trials_have_seeds_of_their_own():
+    assert not {seed for way in accurate.trials().values() for seed in way.seeds} & set(SEEDS)
+    assert {way.seeds for way in accurate.rungs().values()} == {tuple(SEEDS)}
