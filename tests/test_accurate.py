@@ -1,7 +1,6 @@
 """The ladder to accuracy: what is on file is whole, what was chosen by it, and its parts."""
 
 import json
-import statistics
 from dataclasses import replace
 
 import accurate
