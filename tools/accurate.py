@@ -83,7 +83,9 @@ def extents(factor: float, **others: float) -> dict[str, float]:
 def trials() -> dict[str, Training]:
     """All of them, by name."""
     recipe = training.Recipe(15, 4e-3, "one_cycle", label_smoothing=0.05)
-    made = {f"extents times {n}": replace(recipe, distortions=extents(n)) for n in (0.5, 0.3, 0.75)}
+    made = {
+        f"extents times {n}": replace(recipe, distortions=extents(n)) for n in (0.5, 0.3, 0.75, 1.0)
+    }
     half = replace(recipe, distortions=extents(0.5))
     made |= {
         "half, none coarse": replace(half, distortions=extents(0.5, coarse=0.0)),
@@ -97,12 +99,24 @@ def trials() -> dict[str, Training]:
 
 def rungs() -> dict[str, Training]:
     """What --test trains, one change after the other, by name."""
-    plain = training.RECIPES["plain"]
-    recipes = {"constant rate": training.Recipe(3), "plain": plain}
-    return {name: Training(recipe, tuple(SEEDS)) for name, recipe in recipes.items()}
+    plain, accurate = (training.RECIPES[name] for name in ("plain", "accurate"))
+    longer = replace(plain, epochs=15, learning_rate=accurate.learning_rate)
+    recipes = {
+        "constant rate": training.Recipe(3),
+        "one cycle": replace(plain, label_smoothing=0.0),
+        "smoothed labels": plain,
+        "15 epochs": longer,
+        "strongly distorted, 15 epochs": replace(longer, distortions=extents(1.0)),
+        "distorted, 3 epochs": replace(plain, distortions=accurate.distortions),
+        "distorted, 15 epochs": replace(longer, distortions=accurate.distortions),
+        "accurate": accurate,
+    }
+    made = {name: Training(recipe, tuple(SEEDS)) for name, recipe in recipes.items()}
+    made["distilled"] = made["accurate"]._replace(teachers="accurate")
+    return made
 
 
-COUNTED = []
+COUNTED = ["accurate", "distilled"]
 
 
 # How they learn
