@@ -7,16 +7,20 @@ A trial learns from the 55,000 training images and is judged at its last step by
 validation images, with seeds that are none of the five. What decides, said beforehand: the mean
 over the seeds of the validation loss (cross-entropy), after division by the temperature that makes
 it smallest, so that smoothed and other labels compare. 5,000 images are too few to tell by
-accuracy; it is kept, too. Averages of the weights cost next to nothing: each trial is judged
-with and without.
+accuracy; it is kept, too. The trials come in four parts, of which each begins with what the one
+before has found: how strong the distortions; CHANGES of the best, one at a time; 40 epochs of it,
+and of it with all the changes that helped; then networks that the better of these teach.
+Averages of the weights cost next to nothing: each trial is judged with and without, and as it is
+and averaged over nine shifts.
 
 With --test the rungs are frozen: five trainings each on all 60,000, judged at their last step by
-the 10,000 test images and by scikit-learn's 1,797 digits, which other people wrote; each read once
-as it is and averaged over nine shifts; then the five together. Those of COUNTED are also judged by
-all that chapter 05 counts.
+the 10,000 test images and by scikit-learn's 1,797 digits, which other people wrote; then the five
+together. Those of COUNTED are also judged by all that chapter 05 counts. It refuses unless the
+recipe `accurate` and the DISTILLED are those that the trials found.
 
 It may be stopped and started again: results are stored as they come, and trained networks are kept
-in a folder.
+in a folder. On two cores the trials take an hour, the tests an hour and a half (two, if the taught
+learn for 80 epochs).
 """
 
 import argparse
@@ -24,10 +28,12 @@ import datetime
 import json
 import math
 import os
+import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -50,51 +56,113 @@ RESULTS, COMMAND = MEASURED / "accurate.json", "python tools/accurate.py"
 NETWORKS = Path(__file__).resolve().parents[1] / "networks"  # not in the repository
 DECAYS = [0.99, 0.997, 0.999, 0.9997]  # of moving averages of the weights, per step
 HERE = ((0, 0),)
-# Which weights a network has at the end: chosen by the trials.
-WEIGHTS = "last"
-TESTED = ["last", "average 0.999"]
 SHIFTS = [(right, down) for down in (-1, 0, 1) for right in (-1, 0, 1)]  # in pixels
+TESTED = ["last", "average 0.999"]  # weights
+CHANGES = {  # of a recipe
+    "none coarse": {"distortions": {"coarse": 0.0}},
+    "elastic times 2": {"distortions": {"elastic": 2.0}},
+    "no smoothing": {"label_smoothing": 0.0},
+    "rate 0.002": {"learning_rate": 0.002},
+    "rate 0.008": {"learning_rate": 0.008},
+    "batches of 128": {"batch_size": 128},
+}
+COUNTED = ["accurate", "distilled"]
+DISTILLED = None  # how the chosen networks teach: not found yet
 
 
 class Training(NamedTuple):
-    """What is done beyond a recipe; all of it plain data."""
+    """A recipe, and what else is done; all of it plain data."""
 
     recipe: training.Recipe
-    seeds: tuple[int, ...] = (5,)  # of a trial
-    clean: int = 0  # so many epochs at the end without distortions
-    weight_decay: float = 0.0  # of AdamW
+    seeds: tuple[int, ...] = (5,)
     teachers: str = ""  # whose networks, together, say how probable each class is
     temperature: float = 1.0  # that softens teachers' and learner's probabilities alike
+    clean: float = 0.0  # the part of the epochs, at the end, that is without distortions
 
     def described(self) -> dict:
         """For the file: the recipe, and what else is not as usual."""
         usual = self._field_defaults
-        rest = {k: v for k, v in self._asdict().items() if k in usual and v != usual[k]}
+        rest = {key: value for key, value in self._asdict().items() if key in usual}
+        rest = {key: value for key, value in rest.items() if value != usual[key]}
         rest.pop("seeds", None)
         return {"recipe": asdict(self.recipe), **rest}
 
 
-def extents(factor: float, **others: float) -> dict[str, float]:
-    """The distortions of `robust`, all as strong as a factor says, but for others."""
+# What is tried, what is chosen by it, what is tested
+
+
+def score(trials: dict, name: str, way: Training, reading: str = "last") -> float:
+    """The mean loss over the seeds of a stored trial; KeyError if it is not there as described."""
+    stored, described = trials[name], json.loads(json.dumps(way.described()))
+    if any(stored.get(key) != value for key, value in described.items()):
+        raise KeyError(name)
+    losses = dict(zip(stored["seeds"], stored.get("loss", []), strict=True))
+    return statistics.mean(losses[seed][reading] for seed in way.seeds)
+
+
+def best(trials: dict, ways: dict[str, Training]) -> str:
+    """The name of the lowest score; KeyError if one of them is not stored."""
+    return min(ways, key=lambda name: score(trials, name, ways[name]))
+
+
+def extents(factor: float) -> dict[str, float]:
+    """The distortions of `robust`, all as strong as a factor says."""
     strong = training.RECIPES["robust"].distortions
-    return {kind: round(factor * n, 4) for kind, n in strong.items()} | others
+    return {kind: round(factor * n, 4) for kind, n in strong.items()}
 
 
-def trials() -> dict[str, Training]:
-    """All of them, by name."""
+def changed(recipe: training.Recipe, change: dict) -> training.Recipe:
+    """A recipe with one of CHANGES; distortions are multiplied by what is given."""
+    factors = change.get("distortions", {})
+    distortions = {kind: n * factors.get(kind, 1.0) for kind, n in recipe.distortions.items()}
+    return replace(recipe, **change | {"distortions": distortions})
+
+
+def trials(stored: dict) -> dict[str, Training]:
+    """By name, all that can be said by now: a part needs the results of those before."""
     recipe = training.Recipe(15, 4e-3, "one_cycle", label_smoothing=0.05)
     made = {
-        f"extents times {n}": replace(recipe, distortions=extents(n)) for n in (0.5, 0.3, 0.75, 1.0)
+        f"extents times {factor}": Training(replace(recipe, distortions=extents(factor)))
+        for factor in (0.5, 0.3, 0.75, 1.0)
     }
-    half = replace(recipe, distortions=extents(0.5))
-    made |= {
-        "half, none coarse": replace(half, distortions=extents(0.5, coarse=0.0)),
-        "half, no smoothing": replace(half, label_smoothing=0.0),
-        "half, batches of 128": replace(half, batch_size=128),
-        "half, rate 0.008": replace(half, learning_rate=8e-3),
-        "half, rate 0.002": replace(half, learning_rate=2e-3),
-    }
-    return {name: Training(recipe) for name, recipe in made.items()}
+    try:
+        start = made[first := best(stored, made)]
+        ways = {name: Training(changed(start.recipe, of)) for name, of in CHANGES.items()}
+        made |= ways
+        scores = {name: score(stored, name, way) for name, way in ways.items()}
+        helped = [name for name in ways if scores[name] < score(stored, first, start)]
+        recipe = start.recipe
+        for name in sorted(helped, key=scores.get, reverse=True):  # of two rates, the better stays
+            recipe = changed(recipe, CHANGES[name])
+        longer = {"40 epochs": start.recipe, "40 epochs, all that helped": recipe}
+        ways = {name: Training(replace(r, epochs=40), (5, 6)) for name, r in longer.items()}
+        made |= ways if helped else {"40 epochs": ways["40 epochs"]}
+        winner = best(stored, {name: way for name, way in ways.items() if name in made})
+        made[winner] = ways[winner]._replace(seeds=(5, 6, 7))
+        taught = made[winner]._replace(seeds=(5,), teachers=winner)
+        made["taught by three"] = taught
+        made["taught by three, temperature 3"] = taught._replace(temperature=3.0)
+        made["taught by three, the last fifth clean"] = taught._replace(clean=0.2)
+        made["taught by three, 80 epochs"] = taught._replace(
+            recipe=replace(taught.recipe, epochs=80)
+        )
+    except KeyError:
+        pass
+    return made
+
+
+def chosen(stored: dict) -> tuple[training.Recipe, Training]:
+    """What the trials found: the recipe, and how its networks teach best.
+
+    Raises KeyError for trials that are not complete.
+    """
+    ways = trials(stored)
+    alone = {name: way for name, way in ways.items() if way.recipe.epochs == 40}
+    alone = {name: way._replace(seeds=(5, 6)) for name, way in alone.items() if not way.teachers}
+    taught = {name: way for name, way in ways.items() if way.teachers}
+    if not taught:
+        raise KeyError("the trials are not complete: run those first")
+    return ways[best(stored, alone)].recipe, ways[best(stored, taught)]
 
 
 def rungs() -> dict[str, Training]:
@@ -111,12 +179,9 @@ def rungs() -> dict[str, Training]:
         "distorted, 15 epochs": replace(longer, distortions=accurate.distortions),
         "accurate": accurate,
     }
-    made = {name: Training(recipe, tuple(SEEDS)) for name, recipe in recipes.items()}
-    made["distilled"] = made["accurate"]._replace(teachers="accurate")
-    return made
-
-
-COUNTED = ["accurate", "distilled"]
+    made = {name: Training(recipe) for name, recipe in recipes.items()}
+    made["distilled"] = DISTILLED._replace(teachers="accurate")
+    return {name: way._replace(seeds=tuple(SEEDS)) for name, way in made.items()}
 
 
 # How they learn
@@ -183,14 +248,11 @@ def learn(
     options = {"transform": recipe.inputs}
     if way.clean:
         batches = math.ceil(len(digits.images) / recipe.batch_size)
-        options["transform"] = Fading(recipe, (recipe.epochs - way.clean) * batches)
+        distorted = recipe.epochs - round(way.clean * recipe.epochs)
+        options["transform"] = Fading(recipe, distorted * batches)
     if way.teachers:
         lesson = Lesson(teachers, way.temperature, options["transform"])
         options |= {"transform": lesson.inputs, "criterion": lesson.loss}
-    if way.weight_decay:
-        options["optimizer"] = lambda parameters, recipe: torch.optim.AdamW(
-            parameters, recipe.learning_rate, recipe.betas, weight_decay=way.weight_decay
-        )
     trained = training.train(
         recipe, digits, seed=seed, after_step=averages, progress=False, **options
     )
@@ -240,10 +302,10 @@ def readings(networks: dict[str, list[nn.Module]], digits: data.Digits, parts: s
     return found
 
 
-def judge(name: str, way: Training, seed: int, folder: Path) -> dict:
+def judge(name: str, way: Training, seed: int, folder: Path, told_by: list[int]) -> dict:
     """One trial: accuracy and loss of each reading of it."""
     start = time.perf_counter()
-    taught = learn(way, data.load("train"), seed, teachers(way, trials(), folder))
+    taught = learn(way, data.load("train"), seed, teachers(way, told_by, folder))
     seconds = round(time.perf_counter() - start)
     for of, trained in taught.items():
         training.save(trained, place(folder, name, seed, of))
@@ -257,10 +319,9 @@ def place(folder: Path, name: str, seed: int, of: str) -> Path:
     return folder / f"{name}, seed {seed}, {of}.pt"
 
 
-def teachers(way: Training, ways: dict[str, Training], folder: Path) -> list[nn.Module]:
+def teachers(way: Training, seeds: list[int], folder: Path) -> list[nn.Module]:
     """The networks that teach, if any; FileNotFoundError for one that is not kept."""
-    seeds = ways[way.teachers].seeds if way.teachers else []
-    files = [place(folder, way.teachers, seed, WEIGHTS) for seed in seeds]
+    files = [place(folder, way.teachers, seed, "last") for seed in seeds if way.teachers]
     return [training.restore(file).model for file in files]
 
 
@@ -270,10 +331,10 @@ def when() -> dict[str, str]:
     return {"date": f"{datetime.date.today()}", "commit": commit}
 
 
-def test(name: str, way: Training, seed: int, folder: Path) -> dict:
+def test(name: str, way: Training, seed: int, folder: Path, told_by: list[int]) -> dict:
     """One training of a rung on all 60,000, judged by the test images and by others' digits."""
     start = time.perf_counter()
-    taught = learn(way, data.load("train+validation"), seed, teachers(way, rungs(), folder))
+    taught = learn(way, data.load("train+validation"), seed, teachers(way, told_by, folder))
     seconds = round(time.perf_counter() - start)
     for of in TESTED:
         training.save(taught[of], place(folder, name, seed, of))
@@ -296,9 +357,9 @@ def together(name: str, way: Training, folder: Path) -> dict:
     return way.described() | tested(networks) | when()
 
 
-def counted(name: str, way: Training, seed: int, folder: Path, sets: Path) -> dict:
+def counted(name: str, seed: int, folder: Path, sets: Path) -> dict:
     """The accuracies of a kept network by all that chapter 05 counts."""
-    model = training.restore(place(folder, name, seed, WEIGHTS)).model
+    model = training.restore(place(folder, name, seed, "last")).model
     return {"accuracy": robust.accuracies(model, torch.load(sets)), **when()}
 
 
@@ -320,20 +381,37 @@ def arithmetic(recipe: training.Recipe) -> float:
     return network + 32 * 32 * per_pixel
 
 
-def finish(pool, folder: Path) -> None:
-    """Of the rungs whose networks are all there: the five together; COUNTED by what 05 counts."""
-    ladder = Ladder(RESULTS, COMMAND, "counted")
-    ways = {name: way for name, way in rungs().items() if name in COUNTED}
-    left = ladder.missing({n: way.described() | {"of": WEIGHTS} for n, way in ways.items()}, SEEDS)
+def finish(pool: Executor, folder: Path) -> None:
+    """When all are trained: COUNTED by what chapter 05 counts; the five of each rung together."""
+    ladder, ways = Ladder(RESULTS, COMMAND, "counted"), rungs()
+    left = ladder.missing({name: ways[name].described() for name in COUNTED}, SEEDS)
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary, "sets.pt")
         if left:
             sets = robust.judged(pool, "test")
             torch.save({name: tuple(of) for name, of in sets.items()}, file)
-        ladder.measure(pool, left, lambda n, seed: (counted, n, ways[n], seed, folder, file))
-    runs = {name: pool.submit(together, name, way, folder) for name, way in rungs().items()}
+        ladder.measure(pool, left, lambda name, seed: (counted, name, seed, folder, file))
+    runs = {name: pool.submit(together, name, way, folder) for name, way in ways.items()}
     ladder.content["together"] = {name: run.result() for name, run in runs.items()}
     write_whole(RESULTS, (json.dumps(ladder.content, indent=1) + "\n").encode())
+
+
+def train_all(pool: Executor, part: str, ways: dict[str, Training], folder: Path) -> bool:
+    """Train and judge what is missing, teachers first; whether anything was."""
+    ladder = Ladder(RESULTS, COMMAND, part)
+    seeds = sorted({seed for way in ways.values() for seed in way.seeds})
+    left = ladder.missing({name: way.described() for name, way in ways.items()}, seeds)
+    left = [(name, seed) for name, seed in left if seed in ways[name].seeds]
+    function = {"trials": judge, "tests": test}[part]
+
+    def call(name: str, seed: int) -> tuple:
+        told_by = ways[ways[name].teachers].seeds if ways[name].teachers else []
+        return function, name, ways[name], seed, folder, told_by
+
+    for taught in (False, True):
+        now = [(name, seed) for name, seed in left if bool(ways[name].teachers) == taught]
+        ladder.measure(pool, now, call)
+    return bool(left)
 
 
 def main() -> None:
@@ -344,19 +422,22 @@ def main() -> None:
     parser.add_argument("--networks", type=Path, default=NETWORKS, help="where networks are kept")
     options = parser.parse_args()
     os.environ["LENET_DEVICE"] = "cpu"
-    part, ways, measure = ("tests", rungs(), test) if options.test else ("trials", trials(), judge)
+    part = "tests" if options.test else "trials"
     folder = options.networks / part
     folder.mkdir(parents=True, exist_ok=True)
-    ladder = Ladder(RESULTS, COMMAND, part)
-    seeds = sorted({seed for way in ways.values() for seed in way.seeds})
-    left = ladder.missing({name: way.described() for name, way in ways.items()}, seeds)
-    left = [(name, seed) for name, seed in left if seed in ways[name].seeds]
+
+    def stored() -> dict:
+        return Ladder(RESULTS, COMMAND, "trials").results
+
     with one_thread_each() as pool:
-        for taught in (False, True):  # the teachers first
-            now = [(name, seed) for name, seed in left if bool(ways[name].teachers) == taught]
-            ladder.measure(pool, now, lambda name, seed: (measure, name, ways[name], seed, folder))
         if options.test:
+            if chosen(stored()) != (training.RECIPES["accurate"], DISTILLED):
+                parser.error(f"not what the trials found, which is {chosen(stored())}")
+            train_all(pool, part, rungs(), folder)
             finish(pool, folder)
+        else:
+            while train_all(pool, part, trials(stored()), folder):
+                pass
 
 
 if __name__ == "__main__":
