@@ -1,11 +1,14 @@
 """The ladder to accuracy: what is on file is whole, what was chosen by it, and its parts."""
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from statistics import mean, stdev
 
 import accurate
 import pytest
+import robust
 import torch
 import torch.nn.functional as F
 from accurate import HERE, SHIFTS, Averages, Fading, Lesson, Training
@@ -255,6 +258,68 @@ def test_a_third_seed_of_the_teacher_does_not_choose():
     stored = found({"no smoothing": 0.4, "40 epochs": 0.3, "40 epochs, all that helped": 0.35})
     stored["40 epochs"]["loss"][2] = {"last": 9.0}
     assert accurate.chosen(stored)[1].teachers == "40 epochs"
+
+
+# The whole, on few digits
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path, digits):
+    """Two rungs, one taught by the other, on 200 digits; → what is on file after a run."""
+    monkeypatch.setattr(data, "load", lambda *_: digits)
+    monkeypatch.setattr(robust, "of_others", lambda: {"other people's, prepared": digits})
+    monkeypatch.setattr(robust, "judged", lambda *_: {"as they are": digits, "moved": digits})
+    monkeypatch.setattr(accurate, "one_thread_each", lambda: ThreadPoolExecutor(1))
+    monkeypatch.setattr(accurate, "RESULTS", tmp_path / "accurate.json")
+    alone = Training(training.Recipe(3), (0, 1))
+    ways = {"taught": alone._replace(teachers="alone"), "alone": alone}
+    monkeypatch.setattr(accurate, "rungs", lambda: ways)
+    monkeypatch.setattr(accurate, "COUNTED", ["taught"])
+    monkeypatch.setattr(accurate, "SEEDS", [0, 1])
+    monkeypatch.setattr(accurate, "chosen", lambda _: (RECIPE, accurate.DISTILLED))
+    monkeypatch.setattr(training, "RECIPES", {"accurate": RECIPE})
+
+    def run():
+        command = ["accurate.py", "--test", "--networks", str(tmp_path)]
+        monkeypatch.setattr(sys, "argv", command)
+        accurate.main()
+        return json.loads(accurate.RESULTS.read_text())
+
+    return run
+
+
+def test_rungs_are_trained_judged_together_and_counted(small, digits, tmp_path, capsys):
+    stored = small()
+    assert capsys.readouterr().out.split()[0] == "alone"  # the teachers first
+    networks = [
+        training.restore(accurate.place(tmp_path / "tests", "taught", seed, "last")).model
+        for seed in (0, 1)
+    ]
+    one, both = accurate.marks(networks[:1], digits), accurate.marks(networks, digits, SHIFTS)
+    of = stored["tests"]["taught"]
+    assert of["accuracy"][0]["last"] == of["others"][0]["last"] == one["accuracy"]
+    assert of["wrong"][0]["last"] == one["wrong"]
+    assert stored["together"]["taught"]["wrong"]["last, shifted"] == both["wrong"]
+    counted = stored["counted"]["taught"]["accuracy"]
+    assert [accuracy["moved"] for accuracy in counted] == [
+        of["accuracy"][n]["last"] for n in (0, 1)
+    ]
+    assert of["accuracy"][0].keys() == {
+        f"{of}{how}" for of in accurate.TESTED for how in ("", ", shifted")
+    }
+
+
+def test_a_second_run_trains_nothing(small, monkeypatch):
+    stored = small()
+    monkeypatch.setattr(accurate, "learn", None)
+    assert small() == stored
+
+
+def test_what_the_trials_did_not_find_is_not_tested(small, monkeypatch, capsys):
+    monkeypatch.setattr(accurate, "chosen", lambda _: (replace(RECIPE, epochs=9), None))
+    with pytest.raises(SystemExit):
+        small()
+    assert "not what the trials found" in capsys.readouterr().err
 
 
 # What is on file
