@@ -67,7 +67,6 @@ CHANGES = {  # of a recipe
     "batches of 128": {"batch_size": 128},
 }
 COUNTED = ["accurate", "distilled"]
-DISTILLED = None  # how the chosen networks teach: not found yet
 
 
 class Training(NamedTuple):
@@ -86,6 +85,10 @@ class Training(NamedTuple):
         rest = {key: value for key, value in rest.items() if value != usual[key]}
         rest.pop("seeds", None)
         return {"recipe": asdict(self.recipe), **rest}
+
+
+# How networks of the recipe `accurate` teach; frozen with it. None while the trials are not done.
+DISTILLED: Training | None = None
 
 
 # What is tried, what is chosen by it, what is tested
@@ -177,8 +180,11 @@ def rungs() -> dict[str, Training]:
         "strongly distorted, 15 epochs": replace(longer, distortions=extents(1.0)),
         "distorted, 3 epochs": replace(plain, distortions=accurate.distortions),
         "distorted, 15 epochs": replace(longer, distortions=accurate.distortions),
+        "distorted, 40 epochs": replace(longer, distortions=accurate.distortions, epochs=40),
         "accurate": accurate,
     }
+    if recipes["distorted, 40 epochs"] == accurate:
+        del recipes["distorted, 40 epochs"]
     made = {name: Training(recipe) for name, recipe in recipes.items()}
     made["distilled"] = DISTILLED._replace(teachers="accurate")
     return {name: way._replace(seeds=tuple(SEEDS)) for name, way in made.items()}
