@@ -344,7 +344,11 @@ def test(name: str, way: Training, seed: int, folder: Path, told_by: list[int]) 
     seconds = round(time.process_time() - start)
     for of in TESTED:
         training.save(taught[of], place(folder, name, seed, of))
-    return {"processor_seconds": seconds, **tested({of: [taught[of].model] for of in TESTED}), **when()}
+    return {
+        "processor_seconds": seconds,
+        **tested({of: [taught[of].model] for of in TESTED}),
+        **when(),
+    }
 
 
 def tested(networks: dict[str, list[nn.Module]]) -> dict:
