@@ -202,7 +202,8 @@ def found(losses):
         if not missing:
             return stored
         for name in missing:
-            kept = [{"last": losses.get(name, 0.5)} for _ in ways[name].seeds]
+            loss = {"last": losses.get(name, 0.5), "average 0.999": losses.get("average", 0.6)}
+            kept = [loss for _ in ways[name].seeds]
             stored[name] = plain_data(ways[name]) | {"seeds": list(ways[name].seeds), "loss": kept}
 
 
@@ -254,9 +255,16 @@ def test_the_better_of_the_long_ones_teaches_and_the_best_way_is_chosen(best, wa
     assert taught != accurate.chosen(found({best: 0.3}))[1]
 
 
+@pytest.mark.parametrize("loss, weights", [(0.6, "last"), (0.4, "average 0.999")])
+def test_the_weights_are_those_of_the_lower_loss(loss, weights):
+    stored = found({"average": loss})
+    assert accurate.chosen(stored)[1].weights == weights
+    assert stored["taught by three"].get("weights", "last") == weights
+
+
 def test_a_third_seed_of_the_teacher_does_not_choose():
     stored = found({"no smoothing": 0.4, "40 epochs": 0.3, "40 epochs, all that helped": 0.35})
-    stored["40 epochs"]["loss"][2] = {"last": 9.0}
+    stored["40 epochs"]["loss"][2] = {"last": 9.0, "average 0.999": 9.0}
     assert accurate.chosen(stored)[1].teachers == "40 epochs"
 
 
@@ -276,7 +284,9 @@ def small(monkeypatch, tmp_path, digits):
     monkeypatch.setattr(accurate, "rungs", lambda: ways)
     monkeypatch.setattr(accurate, "COUNTED", ["taught"])
     monkeypatch.setattr(accurate, "SEEDS", [0, 1])
-    monkeypatch.setattr(accurate, "chosen", lambda _: (RECIPE, accurate.DISTILLED))
+    frozen = Training(RECIPE, teachers="alone", weights="average 0.999")
+    monkeypatch.setattr(accurate, "DISTILLED", frozen)
+    monkeypatch.setattr(accurate, "chosen", lambda _: (RECIPE, frozen))
     monkeypatch.setattr(training, "RECIPES", {"accurate": RECIPE})
 
     def run():
@@ -301,9 +311,7 @@ def test_rungs_are_trained_judged_together_and_counted(small, digits, tmp_path, 
     assert of["wrong"][0]["last"] == one["wrong"]
     assert stored["together"]["taught"]["wrong"]["last, shifted"] == both["wrong"]
     counted = stored["counted"]["taught"]["accuracy"]
-    assert [accuracy["moved"] for accuracy in counted] == [
-        of["accuracy"][n]["last"] for n in (0, 1)
-    ]
+    assert [of["moved"] for of in counted] == [of["average 0.999"] for of in of["accuracy"]]
     assert of["accuracy"][0].keys() == {
         f"{of}{how}" for of in accurate.TESTED for how in ("", ", shifted")
     }
@@ -333,7 +341,9 @@ def test_all_is_stored_as_it_stands_here(part):
         stored = STORED[part][name]
         described = plain_data(way)
         assert {key: stored[key] for key in described} == described, name
-        assert not {"clean", "teachers", "temperature"} & (stored.keys() - described.keys())
+        assert not {"clean", "teachers", "temperature", "weights"} & (
+            stored.keys() - described.keys()
+        )
         assert tuple(stored["seeds"]) == way.seeds
         lists = stored.keys() - described.keys() - {"versions"}
         assert lists and all(len(stored[key]) == len(way.seeds) for key in lists)
@@ -376,8 +386,11 @@ def test_five_together_and_what_05_counts_are_of_the_rungs_as_they_are():
         assert of["recipe"] == rungs[name]["recipe"]
     assert list(STORED["counted"]) == accurate.COUNTED
     for name, of in STORED["counted"].items():  # the same networks as judged before
-        counted = [accuracy["as they are"] for accuracy in of["accuracy"]]
-        assert counted == [accuracy["last"] for accuracy in rungs[name]["accuracy"]]
+        counted, weights = (
+            [run["as they are"] for run in of["accuracy"]],
+            accurate.DISTILLED.weights,
+        )
+        assert counted == [accuracy[weights] for accuracy in rungs[name]["accuracy"]]
 
 
 def test_a_cheap_rung_again():

@@ -9,9 +9,10 @@ over the seeds of the validation loss (cross-entropy), after division by the tem
 it smallest, so that smoothed and other labels compare. 5,000 images are too few to tell by
 accuracy; it is kept, too. The trials come in four parts, of which each begins with what the one
 before has found: how strong the distortions; CHANGES of the best, one at a time; 40 epochs of it,
-and of it with all the changes that helped; then networks that the better of these teach.
-Averages of the weights cost next to nothing: each trial is judged with and without, and as it is
-and averaged over nine shifts.
+and of it with all the changes that helped; then networks that the better of these teach. Up to
+there the last step's weights count. Averages of the weights cost next to nothing: each trial is
+judged with and without, and as it is and averaged over nine shifts. Whether the network of the
+better one is its last step or its average, the same loss says.
 
 With --test the rungs are frozen: five trainings each on all 60,000, judged at their last step by
 the 10,000 test images and by scikit-learn's 1,797 digits, which other people wrote; then the five
@@ -75,6 +76,7 @@ class Training(NamedTuple):
     recipe: training.Recipe
     seeds: tuple[int, ...] = (5,)
     teachers: str = ""  # whose networks, together, say how probable each class is
+    weights: str = "last"  # of TESTED, which the teachers have
     temperature: float = 1.0  # that softens teachers' and learner's probabilities alike
     clean: float = 0.0  # the part of the epochs, at the end, that is without distortions
 
@@ -87,7 +89,8 @@ class Training(NamedTuple):
         return {"recipe": asdict(self.recipe), **rest}
 
 
-# How networks of the recipe `accurate` teach; frozen with it. None while the trials are not done.
+# With which weights networks of the recipe `accurate` are used, and how they teach; frozen with it.
+# None while the trials are not done.
 DISTILLED: Training | None = None
 
 
@@ -142,7 +145,8 @@ def trials(stored: dict) -> dict[str, Training]:
         made |= ways if helped else {"40 epochs": ways["40 epochs"]}
         winner = best(stored, {name: way for name, way in ways.items() if name in made})
         made[winner] = ways[winner]._replace(seeds=(5, 6, 7))
-        taught = made[winner]._replace(seeds=(5,), teachers=winner)
+        weights = min(TESTED, key=lambda of: score(stored, winner, ways[winner], of))
+        taught = made[winner]._replace(seeds=(5,), teachers=winner, weights=weights)
         made["taught by three"] = taught
         made["taught by three, temperature 3"] = taught._replace(temperature=3.0)
         made["taught by three, the last fifth clean"] = taught._replace(clean=0.2)
@@ -155,7 +159,7 @@ def trials(stored: dict) -> dict[str, Training]:
 
 
 def chosen(stored: dict) -> tuple[training.Recipe, Training]:
-    """What the trials found: the recipe, and how its networks teach best.
+    """What the trials found: the recipe, and how its networks teach best, with which weights.
 
     Raises KeyError for trials that are not complete.
     """
@@ -327,7 +331,7 @@ def place(folder: Path, name: str, seed: int, of: str) -> Path:
 
 def teachers(way: Training, seeds: list[int], folder: Path) -> list[nn.Module]:
     """The networks that teach, if any; FileNotFoundError for one that is not kept."""
-    files = [place(folder, way.teachers, seed, "last") for seed in seeds if way.teachers]
+    files = [place(folder, way.teachers, seed, way.weights) for seed in seeds if way.teachers]
     return [training.restore(file).model for file in files]
 
 
@@ -369,7 +373,7 @@ def together(name: str, way: Training, folder: Path) -> dict:
 
 def counted(name: str, seed: int, folder: Path, sets: Path) -> dict:
     """The accuracies of a kept network by all that chapter 05 counts."""
-    model = training.restore(place(folder, name, seed, "last")).model
+    model = training.restore(place(folder, name, seed, DISTILLED.weights)).model
     return {"accuracy": robust.accuracies(model, torch.load(sets)), **when()}
 
 
