@@ -33,7 +33,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -301,7 +301,7 @@ def marks(models: list[nn.Module], digits: data.Digits, shifts=HERE) -> dict:
     }
 
 
-def readings(networks: dict[str, list[nn.Module]], digits: data.Digits, parts: set[str]) -> dict:
+def readings(networks: dict[str, list[nn.Module]], digits: data.Digits, parts: Sequence) -> dict:
     """Parts of the marks by the names of the networks, and, with ", shifted", over SHIFTS."""
     found = {part: {} for part in parts}
     for of, models in networks.items():
@@ -320,7 +320,7 @@ def judge(name: str, way: Training, seed: int, folder: Path, told_by: list[int])
     for of, trained in taught.items():
         training.save(trained, place(folder, name, seed, of))
     networks = {of: [trained.model] for of, trained in taught.items()}
-    figures = readings(networks, data.load("validation"), {"accuracy", "loss"})
+    figures = readings(networks, data.load("validation"), ["accuracy", "loss"])
     return {"processor_seconds": seconds, **figures, **when()}
 
 
@@ -358,8 +358,8 @@ def test(name: str, way: Training, seed: int, folder: Path, told_by: list[int]) 
 def tested(networks: dict[str, list[nn.Module]]) -> dict:
     """Readings of the two test sets."""
     of_others = robust.of_others()["other people's, prepared"]
-    found = readings(networks, data.load("test"), {"accuracy", "wrong"})
-    return found | {"others": readings(networks, of_others, {"accuracy"})["accuracy"]}
+    found = readings(networks, data.load("test"), ["accuracy", "wrong"])
+    return found | {"others": readings(networks, of_others, ["accuracy"])["accuracy"]}
 
 
 def together(name: str, way: Training, folder: Path) -> dict:
