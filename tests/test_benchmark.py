@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import sys
 from dataclasses import asdict
 from itertools import permutations
 from types import SimpleNamespace
@@ -48,7 +49,7 @@ def test_a_measurement_has_the_form_that_is_stored_and_shown(monkeypatch):
     monkeypatch.setattr(benchmark, "peak_memory", lambda: 900)
     monkeypatch.setattr(benchmark, "seconds_of", lambda function, *arguments: len(arguments))
     run = {"accuracy": 0.9, "loss": 0.3, "seconds": 5.6}
-    monkeypatch.setattr(benchmark, "train_all", lambda: dict.fromkeys(benchmark.RECIPES, [run] * 5))
+    monkeypatch.setattr(benchmark, "train_all", lambda recipes: dict.fromkeys(recipes, [run] * 5))
     results, stored = benchmark.measure(), lesson.measured("benchmark")
     assert results.keys() == stored.keys()
     for name in ("versions", "images_per_second", "epoch_seconds", "recipes"):
@@ -57,6 +58,19 @@ def test_a_measurement_has_the_form_that_is_stored_and_shown(monkeypatch):
     assert benchmark.speed_up(results, "our") == benchmark.speed_up(results, "default") == 3
     results["recipes"]["plain"] |= {"accuracy": [0.991, 0.993], "seconds": [4.0, 5.6, 90.0]}
     assert "| `plain` | 3 | 99.20 ± 0.14 % | 6 s |" in benchmark.table(results).splitlines()
+
+
+def test_one_recipe_alone_leaves_the_others_as_they_are(monkeypatch, tmp_path):
+    run = {"accuracy": 0.9, "loss": 0.3, "seconds": 5.6}
+    monkeypatch.setattr(benchmark, "train_all", lambda recipes: dict.fromkeys(recipes, [run] * 5))
+    monkeypatch.setattr(benchmark, "RESULTS", tmp_path / "benchmark.json")
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", "--only", "robust"])
+    benchmark.main()
+    results, stored = json.loads(benchmark.RESULTS.read_text()), lesson.measured("benchmark")
+    found = results["recipes"].pop("robust")
+    assert results == stored and found["accuracy"] == [0.9] * 5
+    assert found["recipe"] == json.loads(json.dumps(asdict(training.RECIPES["robust"])))
+    assert found["versions"] == lesson.versions()
 
 
 def within_the_spread(run, stored):

@@ -1,6 +1,7 @@
 """Measure recipes, an epoch against the usual way, memory and inference; store the results.
 
     python tools/benchmark.py
+    python tools/benchmark.py --only NAME   that recipe alone, of any kind; the rest stays
 
 writes lenet_utils/measured/benchmark.json. Takes about 20 minutes on two cores and wants the
 machine to itself. Each recipe without distortions is trained on all 60,000 images, once per seed,
@@ -62,14 +63,23 @@ def one_thread_each() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(os.cpu_count(), mp_context=spawn, **one_thread)
 
 
-def train_all() -> dict[str, list[dict[str, float]]]:
+def train_all(recipes: dict[str, training.Recipe]) -> dict[str, list[dict[str, float]]]:
     """The trainings of each recipe, one per seed."""
     with one_thread_each() as pool:
         runs = {
             name: [pool.submit(train_and_judge, recipe, seed) for seed in SEEDS]
-            for name, recipe in RECIPES.items()
+            for name, recipe in recipes.items()
         }
         return {name: [run.result() for run in of_recipe] for name, of_recipe in runs.items()}
+
+
+def trained(recipes: dict[str, training.Recipe]) -> dict[str, dict]:
+    """The same, as they are stored."""
+    made = {}
+    for name, runs in train_all(recipes).items():
+        made[name] = {"recipe": asdict(recipes[name]), "seeds": SEEDS}
+        made[name] |= {key: [run[key] for run in runs] for key in runs[0]}
+    return made
 
 
 def our_epoch(digits: data.Digits) -> None:
@@ -155,10 +165,14 @@ def measure() -> dict:
     test, model = data.load("test"), training.shipped().model
     for size in [1, 10, 100, 250, 1_000, 10_000]:
         results["images_per_second"][str(size)] = round(images_per_second(model, test.images, size))
-    for name, runs in train_all().items():
-        results["recipes"][name] = {"recipe": asdict(RECIPES[name]), "seeds": SEEDS}
-        for key in runs[0]:
-            results["recipes"][name][key] = [run[key] for run in runs]
+    return results | {"recipes": trained(RECIPES)}
+
+
+def with_one_more(name: str) -> dict:
+    """What is stored, with one recipe measured now; with the versions, which may be others."""
+    results = lesson.measured("benchmark")
+    (found,) = trained({name: training.RECIPES[name]}).values()
+    results["recipes"][name] = found | {"versions": lesson.versions()}
     return results
 
 
@@ -185,11 +199,13 @@ def table(results: dict) -> str:
 
 
 def main() -> None:
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    )
+    parser.add_argument("--only", choices=training.RECIPES, help="measure this recipe alone")
+    only = parser.parse_args().only
     os.environ["LENET_DEVICE"] = "cpu"
-    results = measure()
+    results = with_one_more(only) if only else measure()
     write_whole(RESULTS, (json.dumps(results, indent=1) + "\n").encode())
     print(table(results))
     for layout in ("default", "our"):
