@@ -7,11 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.optim import Optimizer
 
-from .data import Digits
+from .data import Digits, to_input
 from .models import LeNet, check_images
-from .training import Recipe
+
 
 _where_positive = torch.ops.aten.threshold_backward  # (g, x, 0) → g where x > 0, elsewhere 0
 
@@ -102,7 +101,7 @@ def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
     """A matrix with the same singular vectors and singular values of about 1.
 
     Newton and Schulz's iteration, with the constants of Jordan et al.: after 5 steps every value
-    that was above a hundredth of the matrix's norm is between 0.7 and 1.2.
+    above 0.3 % of the matrix's norm is between 0.68 and 1.21.
     """
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     wide = wide / (wide.norm() + 1e-7)
@@ -110,3 +109,56 @@ def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
         square = wide @ wide.T
         wide = 3.4445 * wide + (2.0315 * square @ square - 4.775 * square) @ wide
     return wide if wide.shape == matrix.shape else wide.T
+
+
+@torch.no_grad()
+def whiten(model: LeNet, images: Tensor, count: int = 2000) -> LeNet:
+    """Start the first filters with the main directions of the images' 5×5 patches, each as bright
+    on dark and dark on bright, scaled to answers of variance 1; return the model.
+
+    images uint8 (N, 1, 32, 32), of which the first so many are looked at. After K. Jordan, "94 % on
+    CIFAR-10 in 3.29 seconds on a single GPU", 2024.
+    """
+    first = model.network[0]
+    patches = F.unfold(to_input(images[:count]), 5).transpose(0, 1).flatten(1)  # (25, …)
+    values, directions = torch.linalg.eigh(patches.cov())  # ascending
+    half = len(first.weight) // 2
+    filters = (directions[:, -half:] / values[-half:].sqrt()).T
+    first.weight.copy_(torch.cat([filters, -filters]).view_as(first.weight))
+    first.bias.zero_()
+    return model
+
+
+class Part:
+    """An epoch's batches, of a share of the images, drawn anew for each epoch."""
+
+    def __init__(self, digits: Digits, batch_size: int, share: float = 1.0):
+        self.digits, self.batch_size = digits, batch_size
+        self.count = round(share * len(digits.images))
+
+    def __len__(self) -> int:
+        return math.ceil(self.count / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for chosen in torch.randperm(len(self.digits.images))[: self.count].split(self.batch_size):
+            yield self.digits.images[chosen], self.digits.labels[chosen]
+
+
+class Average:
+    """After a step: keep the mean of the weights over the last share of all steps; in the end the
+    model gets it. P. Izmailov et al., "Averaging weights leads to wider optima", 2018."""
+
+    def __init__(self, steps: int, share: float):
+        self.left, self.count, self.kept = steps, round(share * steps), []
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module) -> None:
+        self.left -= 1
+        if self.left >= self.count:
+            return
+        weights = list(model.parameters())
+        self.kept = self.kept or [torch.zeros_like(weight) for weight in weights]
+        for mean, weight in zip(self.kept, weights, strict=True):
+            mean.lerp_(weight, 1 / (self.count - self.left))
+            if self.left == 0:
+                weight.copy_(mean)

@@ -1,0 +1,52 @@
+"""Train with several processes: torchrun --standalone --nproc-per-node=2 tools/several.py"""
+
+import os
+import time
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from lenet_utils import data, training
+from lenet_utils.models import LeNet
+
+
+class EqualShares:
+    """Of each batch of an epoch, the part of this process."""
+
+    def __init__(self, digits, batch_size):
+        self.digits, self.batch_size = digits, batch_size
+
+    def __len__(self):
+        return len(self.digits.images) // self.batch_size
+
+    def __iter__(self):
+        order = torch.randperm(len(self.digits.images))  # the same in all: they have one seed
+        for batch in order.split(self.batch_size)[: len(self)]:
+            mine = batch.chunk(dist.get_world_size())[dist.get_rank()]
+            yield self.digits.images[mine], self.digits.labels[mine]
+
+
+def train(digits, recipe, **options):
+    """`training.fit`, a process's share of it; all end with the same weights."""
+    torch.manual_seed(0)
+    model = LeNet().to(training.device(), memory_format=torch.channels_last)
+    batches = EqualShares(digits, recipe.batch_size)
+    training.fit(DistributedDataParallel(model), batches, recipe, progress=False, **options)
+    return model
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    on_cards = torch.cuda.is_available() and os.environ.get("LENET_DEVICE") != "cpu"
+    if on_cards:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if on_cards else "gloo")
+    digits = data.load("train")
+    few = data.Digits(digits.images[:6400], digits.labels[:6400])
+    start = time.perf_counter()
+    train(few, training.Recipe(epochs=1))
+    if dist.get_rank() == 0:
+        speed = 6400 / (time.perf_counter() - start)
+        print(f"{dist.get_world_size()} processes: {speed:.0f} images/s")
+    dist.destroy_process_group()
