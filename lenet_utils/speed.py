@@ -11,7 +11,6 @@ from torch.autograd.function import once_differentiable
 from .data import Digits, to_input
 from .models import LeNet, check_images
 
-
 _where_positive = torch.ops.aten.threshold_backward  # (g, x, 0) → g where x > 0, elsewhere 0
 
 

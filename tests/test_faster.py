@@ -1,6 +1,5 @@
 """The ladder to 99 % in less than one pass; several processes compute what one does."""
 
-import functools
 import sys
 
 import pytest

@@ -127,7 +127,7 @@ def test_muon_leaves_biases_and_the_last_layer_to_adam():
             same.grad = one.grad.clone()
         optimizer.step()
         adam.step()
-    equal = [torch.equal(p, q) for p, q in zip(model.parameters(), other.parameters())]
+    equal = [torch.equal(p, q) for p, q in zip(model.parameters(), other.parameters(), strict=True)]
     assert equal == [False, True] * 4 + [True, True]
 
 

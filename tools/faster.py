@@ -14,14 +14,13 @@ All trainings run on one thread; all parts may be stopped and started again.
 
 import argparse
 import functools
-import math
+import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -30,15 +29,16 @@ import torch
 import torch.nn.functional as F
 from ladder import Ladder
 from torch import Tensor, nn
-from torchvision.datasets.utils import extract_archive
+from torch.utils.data import DataLoader, TensorDataset
 
 from lenet_utils import data, evaluation, speed, training
-from lenet_utils.lesson import MEASURED
+from lenet_utils.files import write_whole
+from lenet_utils.lesson import MEASURED, versions
 from lenet_utils.models import LeNet
 
 RESULTS = MEASURED / "faster.json"
 COMMAND = "python tools/faster.py"
-TRIAL_SEEDS = [100, 101, 102, 103, 104]
+TRIAL_SEEDS = [100, 101, 102]
 FEW_SEEDS, SEEDS = benchmark.SEEDS, list(range(10))
 
 
@@ -110,3 +110,298 @@ def judge(rung: Rung, seed: int, learn_from: str, judge_by: str) -> dict[str, fl
     loss = F.cross_entropy(outputs, judged.labels).item()
     accuracy = evaluation.accuracy(outputs.argmax(1), judged.labels)
     return {"accuracy": accuracy, "loss": round(loss, 4)}
+
+
+def ladder() -> dict[str, Rung]:
+    """From the write-up as written: each is what the one before was, with one change."""
+    write_up = training.RECIPES["write_up"]
+    fast = training.RECIPES["fast"]
+    slow = {"in_memory": False, "standardised": False, "channels_last": False, "fused": False}
+    last = Rung(write_up, **slow)
+    made = {"the write-up as written": last}
+
+    def step(name: str, recipe: dict | None = None, **change) -> None:
+        nonlocal last
+        last = replace(last, recipe=replace(last.recipe, **(recipe or {})), **change)
+        made[name] = last
+
+    step("logits", {"softmax": False})
+    step("tensors in memory", in_memory=True)
+    step("standardised input", standardised=True)
+    step("channels_last", channels_last=True)
+    step("fused Adam", fused=True)
+    step("one cycle, 2 epochs", {"schedule": "one_cycle", "learning_rate": 6e-3, "epochs": 2})
+    step("momentum terms, 1 epoch", {"betas": fast.betas, "epochs": 1})
+    step("label smoothing", {"label_smoothing": fast.label_smoothing})
+    step("a shorter way", quick=True)
+    step("whitened first filters", whitened=True)
+    step("Muon", {"learning_rate": 0.012}, muon=0.8)
+    step("batches of 128", {"batch_size": 128})
+    step("averaged weights", averaged=0.4)
+    step("half of the images", share=0.5)
+    return made
+
+
+def trials() -> dict[str, Rung]:
+    """What was tried, by name."""
+    base = Rung(
+        replace(training.RECIPES["fast"], batch_size=128, learning_rate=0.012),
+        share=0.5,
+        quick=True,
+        whitened=True,
+        muon=0.8,
+    )
+
+    def changed(recipe: dict | None = None, **change) -> Rung:
+        return replace(base, recipe=replace(base.recipe, **(recipe or {})), **change)
+
+    adam = {"muon": 0.0}
+    made = {
+        "half, base": base,
+        "half, Adam, 64": changed({"batch_size": 64, "learning_rate": 0.006}, **adam),
+        "half, Adam": changed({"learning_rate": 0.01}, **adam),
+        "half, not whitened": changed(whitened=False),
+        "half, averaged 0.4": changed(averaged=0.4),
+        "half, averaged 0.4, rate 0.02": changed({"learning_rate": 0.02}, averaged=0.4),
+        "half, smoothing 0.1": changed({"label_smoothing": 0.1}),
+        "half, momentum 0.9": changed(muon=0.9),
+        "pass, 64": changed({"batch_size": 64}, share=1.0),
+        "pass, 64, averaged 0.3": changed({"batch_size": 64}, share=1.0, averaged=0.3),
+        "pass, 32, averaged 0.3": changed(
+            {"batch_size": 32, "learning_rate": 0.008}, share=1.0, averaged=0.3
+        ),
+    }
+    return made
+
+
+# Times: all that is compared is measured in turn.
+
+
+def seconds_of(call) -> float:
+    start = time.perf_counter()
+    call()
+    return round(time.perf_counter() - start, 3)
+
+
+def rung_seconds(rung: Rung, digits: data.Digits, folder: str) -> float:
+    """Seconds of a whole training; where it takes more than a pass, of a quarter, times as much."""
+    passes = rung.recipe.epochs * rung.share
+    if not rung.in_memory:
+        way = (folder, 0, False, rung.recipe.softmax, len(digits.images) // 4)
+        return round(4 * passes * seconds_of(lambda: benchmark.usual_epoch(*way)), 3)
+    if passes > 1:
+        rung = replace(rung, recipe=replace(rung.recipe, epochs=1), share=0.25)
+    seconds = seconds_of(lambda: learn(rung, digits, 0))
+    return round(seconds * max(1, passes * 4), 3) if passes > 1 else seconds
+
+
+def alternatives(digits: data.Digits) -> dict[str, Callable[[], float]]:
+    """Seconds of an epoch of `fast` done otherwise, from 12,800 images; of compiling, from two."""
+    recipe, few = training.RECIPES["fast"], data.Digits(*(part[:12_800] for part in digits))
+    loader = DataLoader(TensorDataset(*few), batch_size=64, shuffle=True, num_workers=2)
+    compiled = torch.compile(LeNet().to(memory_format=torch.channels_last))
+
+    def epoch(digits, network=LeNet) -> float:
+        train = functools.partial(training.train, recipe, digits, network=network, progress=False)
+        return round(seconds_of(train) * 60_000 / 12_800, 3)
+
+    def compiling() -> float:
+        torch.compiler.reset()
+        two = data.Digits(*(part[:128] for part in digits))
+        train = functools.partial(training.fit, compiled, two, recipe, progress=False)
+        return seconds_of(train)
+
+    return {
+        "as it is": lambda: epoch(few),
+        "bfloat16": lambda: epoch(few, InBfloat16),
+        "loader with 2 workers": lambda: epoch(loader),
+        "quick": lambda: epoch(few, speed.QuickLeNet),
+        "compiling": compiling,
+        "compiled": lambda: epoch(few, lambda: compiled),
+    }
+
+
+class InBfloat16(LeNet):
+    """Convolutions and linear layers in numbers of 16 bits."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(images).float()
+
+
+def inferences(test: data.Digits) -> dict[str, Callable[[], float]]:
+    """Seconds of the 10,000 test images in batches of 250, by the ways to compute the network."""
+    plain, quick = training.shipped().model, speed.QuickLeNet()
+    quick.load_state_dict(plain.state_dict())
+    quick.to(memory_format=torch.channels_last)
+    ways = {"LeNet": plain, "QuickLeNet": quick}
+    return {
+        name: lambda model=model: seconds_of(lambda: evaluation.predict(model, test.images))
+        for name, model in ways.items()
+    }
+
+
+def matrix_product() -> float:
+    """Floating-point operations per second, in units of 10⁹, of the product of 1024² numbers."""
+    matrix = torch.randn(1024, 1024)
+    matrix @ matrix
+    return round(2 * 1024**3 / min(seconds_of(lambda: matrix @ matrix) for _ in range(9)) / 1e9, 1)
+
+
+def times(limit: float = 600) -> dict:
+    """Rounds of everything that is timed on one thread, as long as another one fits the limit."""
+    torch.set_num_threads(1)
+    digits, test = data.load("train+validation"), data.load("test")
+    found, start = {}, time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        benchmark.unpack(folder)
+        calls = {
+            f"rung, {name}": functools.partial(rung_seconds, rung, digits, folder)
+            for name, rung in ladder().items()
+        }
+        calls["usual epoch, our layout and optimiser"] = lambda: seconds_of(
+            lambda: benchmark.usual_epoch(folder, 0, True)
+        )
+        for name, kind in {"": LeNet, ", quick": speed.QuickLeNet}.items():
+            calls["write-up's epoch" + name] = lambda kind=kind: seconds_of(
+                lambda: training.train(
+                    benchmark.ONE_EPOCH,
+                    speed.Part(digits, 64) if kind is speed.QuickLeNet else digits,
+                    network=lambda: kind(softmax=True),
+                    progress=False,
+                )
+            )
+        calls |= {f"fast, {name}": call for name, call in alternatives(digits).items()}
+        calls |= {f"inference, {name}": call for name, call in inferences(test).items()}
+        calls["GFLOP/s of a matrix product"] = matrix_product
+        rounds = 0
+        while not rounds or (time.perf_counter() - start) * (rounds + 1) / rounds < limit:
+            for name, call in calls.items():
+                found.setdefault(name, []).append(call())
+            rounds += 1
+            print(rounds, "rounds,", round(time.perf_counter() - start), "s", flush=True)
+    return found
+
+
+def threads() -> dict[str, list[float]]:
+    """Seconds of 100 steps of `fast` in a new process, on one thread and on two, alone and beside
+    a process that multiplies matrices all the time."""
+    found = {}
+    for _ in range(3):
+        for company in ("alone", "beside a busy process"):
+            busy = subprocess.Popen([sys.executable, "-c", BUSY]) if company != "alone" else None
+            for count in (1, 2):
+                run = [sys.executable, "-c", HUNDRED_STEPS, str(count)]
+                out = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+                name = f"{count} thread{'s' if count > 1 else ''}, {company}"
+                found.setdefault(name, []).append(round(float(out), 2))
+            if busy is not None:
+                busy.kill()
+                busy.wait()
+    return found
+
+
+BUSY = """
+import torch
+torch.set_num_threads(1)
+matrix = torch.randn(1024, 1024)
+while True:
+    matrix @ matrix
+"""
+HUNDRED_STEPS = """
+import sys, time, torch
+torch.set_num_threads(int(sys.argv[1]))
+from lenet_utils import data, training
+digits = data.Digits(*(part[:6400] for part in data.load("train")))
+start = time.perf_counter()
+training.train(training.RECIPES["fast"], digits, progress=False)
+print(time.perf_counter() - start)
+"""
+
+
+def processes() -> dict[str, list[float]]:
+    """Images per second of tools/several.py with one process and with two."""
+    found, program = {}, Path(__file__).with_name("several.py")
+    for _ in range(3):
+        for count in (1, 2):
+            run = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+            run += [f"--nproc-per-node={count}", str(program)]
+            out = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+            found.setdefault(str(count), []).append(float(out.split()[-2]))
+    return found
+
+
+def widths() -> dict[str, Rung]:
+    """Networks of more and fewer maps, with one pass of `fast`, by the factor."""
+    return {f"{factor:g}": Rung(training.RECIPES["fast"]) for factor in (0.5, 1, 2, 4)}
+
+
+def wide(factor: float) -> nn.Module:
+    """A LeNet with so many times as many maps and units."""
+    one, two, three, four = (round(factor * count) for count in (6, 16, 120, 84))
+    model = LeNet()
+    for place, layer in {
+        0: nn.Conv2d(1, one, kernel_size=5),
+        3: nn.Conv2d(one, two, kernel_size=5),
+        6: nn.Conv2d(two, three, kernel_size=5),
+        9: nn.Linear(three, four),
+        11: nn.Linear(four, 10),
+    }.items():
+        model.network[place] = layer
+    return model
+
+
+def judge_width(factor: float, rung: Rung, seed: int) -> dict[str, float]:
+    """Validation accuracy, parameters, seconds of an epoch of the 55,000 training images."""
+    digits, judged = data.load("train"), data.load("validation")
+    start = time.perf_counter()
+    network = functools.partial(wide, factor)
+    options = {"seed": seed, "network": network, "progress": False}
+    model = training.train(rung.recipe, digits, **options).model
+    seconds = round(time.perf_counter() - start, 2)
+    answers = evaluation.predict(model, judged.images).argmax(1)
+    return {"accuracy": evaluation.accuracy(answers, judged.labels), "seconds": seconds}
+
+
+def keep_part(name: str, found: dict) -> None:
+    """Put a part into the stored results."""
+    content = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"command": COMMAND}
+    content[name] = {"versions": versions(), "found": found}
+    write_whole(RESULTS, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parts = ["trials", "ladder", "widths", "times", "threads", "processes"]
+    for part in parts:
+        parser.add_argument(f"--{part}", action="store_true")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    asked = parser.parse_args()
+    os.environ["LENET_DEVICE"] = "cpu"
+    for part in ("times", "threads", "processes"):
+        if getattr(asked, part):
+            keep_part(part, globals()[part]())
+    for part, rungs, seeds, sets in (
+        ("trials", trials(), TRIAL_SEEDS, ("train", "validation")),
+        ("ladder", ladder(), SEEDS, ("train+validation", "test")),
+        ("widths", widths(), FEW_SEEDS, None),
+    ):
+        if not getattr(asked, part):
+            continue
+        ladder_of = Ladder(RESULTS, COMMAND, part)
+        left = ladder_of.missing({name: asdict(rung) for name, rung in rungs.items()}, seeds)
+        left.sort(key=lambda of: of[1])  # all with the first seed, then all with the next
+
+        def call(name: str, seed: int, rungs=rungs, sets=sets) -> tuple:
+            if sets is None:
+                return judge_width, float(name), rungs[name], seed
+            return judge, rungs[name], seed, *sets
+
+        with benchmark.one_thread_each(asked.workers) as pool:
+            ladder_of.measure(pool, left, call)
+
+
+if __name__ == "__main__":
+    main()

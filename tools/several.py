@@ -28,7 +28,7 @@ class EqualShares:
 
 
 def train(digits, recipe, **options):
-    """`training.fit`, a process's share of it; all end with the same weights."""
+    """`training.fit`, the part of this process; all end with the same weights."""
     torch.manual_seed(0)
     model = LeNet().to(training.device(), memory_format=torch.channels_last)
     batches = EqualShares(digits, recipe.batch_size)
@@ -36,17 +36,20 @@ def train(digits, recipe, **options):
     return model
 
 
-if __name__ == "__main__":
+def main():
     torch.set_num_threads(1)
-    on_cards = torch.cuda.is_available() and os.environ.get("LENET_DEVICE") != "cpu"
+    on_cards = training.device().type == "cuda"
     if on_cards:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if on_cards else "gloo")
-    digits = data.load("train")
-    few = data.Digits(digits.images[:6400], digits.labels[:6400])
+    digits = data.Digits(*(part[:6400] for part in data.load("train")))
     start = time.perf_counter()
-    train(few, training.Recipe(epochs=1))
+    train(digits, training.Recipe(epochs=1))
+    seconds = time.perf_counter() - start
     if dist.get_rank() == 0:
-        speed = 6400 / (time.perf_counter() - start)
-        print(f"{dist.get_world_size()} processes: {speed:.0f} images/s")
+        print(f"{dist.get_world_size()} processes: {6400 / seconds:.0f} images/s")
     dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
