@@ -111,7 +111,7 @@ def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 @torch.no_grad()
-def whiten(model: LeNet, images: Tensor, count: int = 2000) -> LeNet:
+def whiten(model: LeNet, images: Tensor, count: int = 500) -> LeNet:
     """Start the first filters with the main directions of the images' 5×5 patches, each as bright
     on dark and dark on bright, scaled to answers of variance 1; return the model.
 

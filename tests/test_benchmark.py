@@ -48,7 +48,7 @@ def test_a_measurement_has_the_form_that_is_stored_and_shown(monkeypatch):
     monkeypatch.setattr(benchmark, "peak_memory", lambda: 900)
     monkeypatch.setattr(benchmark, "seconds_of", lambda function, *arguments: len(arguments))
     run = {"accuracy": 0.9, "loss": 0.3, "seconds": 5.6}
-    monkeypatch.setattr(benchmark, "train_all", lambda: dict.fromkeys(benchmark.RECIPES, [run] * 5))
+    monkeypatch.setattr(benchmark, "train_all", lambda names: dict.fromkeys(names, [run] * 5))
     results, stored = benchmark.measure(), lesson.measured("benchmark")
     assert results.keys() == stored.keys()
     for name in ("versions", "images_per_second", "epoch_seconds", "recipes"):
@@ -57,6 +57,21 @@ def test_a_measurement_has_the_form_that_is_stored_and_shown(monkeypatch):
     assert benchmark.speed_up(results, "our") == benchmark.speed_up(results, "default") == 3
     results["recipes"]["plain"] |= {"accuracy": [0.991, 0.993], "seconds": [4.0, 5.6, 90.0]}
     assert "| `plain` | 3 | 99.20 ± 0.14 % | 6 s |" in benchmark.table(results).splitlines()
+
+
+def test_one_recipe_can_be_measured_alone(monkeypatch, tmp_path):
+    run = {"accuracy": 0.9, "loss": 0.3, "seconds": 5.6}
+    monkeypatch.setattr(benchmark, "train_all", lambda names: {name: [run] * 5 for name in names})
+    stored = lesson.measured("benchmark")
+    without = stored | {"recipes": {n: r for n, r in stored["recipes"].items() if n != "fast"}}
+    for before in (stored, without):
+        file = tmp_path / "benchmark.json"
+        file.write_text(json.dumps(before), "utf-8")
+        monkeypatch.setattr(benchmark, "RESULTS", file)
+        results = benchmark.measure_only("fast")
+        assert list(results["recipes"]) == list(stored["recipes"])
+        assert results["recipes"].pop("fast")["accuracy"] == [0.9] * 5
+        assert results == {**without, "recipes": without["recipes"]}
 
 
 def within_the_spread(run, stored):

@@ -1,14 +1,21 @@
 """The ladder to 99 % in less than one pass; several processes compute what one does."""
 
+import json
 import sys
+from dataclasses import asdict, replace
+from itertools import pairwise
+from statistics import mean
 
+import benchmark
+import faster
 import pytest
 import several
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch.utils.flop_counter import FlopCounterMode
 
-from lenet_utils import data, training
+from lenet_utils import data, lesson, models, training
 from lenet_utils.models import LeNet
 
 STEPS, BATCH = 6, 40
@@ -59,3 +66,119 @@ def test_two_processes_equal_one(tmp_path, monkeypatch):
     for one, first, second, before in zip(model.parameters(), *two, start, strict=True):
         assert torch.equal(first, second)
         assert (one - first).abs().max() < 1e-12 < 1e-4 < (one - before).abs().max()
+
+
+# The ladder
+
+
+def differences(one, other):
+    """Names of the fields in which two rungs differ, those of their recipes among them."""
+    first, second = (asdict(rung) | asdict(rung.recipe) for rung in (one, other))
+    return {name for name in first if name != "recipe" and first[name] != second[name]}
+
+
+def test_each_rung_changes_what_it_says():
+    rungs = list(faster.ladder().items())
+    changed = {name: differences(one, other) for (_, one), (name, other) in pairwise(rungs)}
+    together = {"schedule", "learning_rate", "epochs"}  # a schedule has another rate and length
+    for name, fields in changed.items():
+        allowed = len(fields) == 1 or fields == together or name.startswith(("momentum", "Muon"))
+        assert fields and allowed, (name, fields)
+    first = rungs[0][1]
+    assert first.recipe == training.RECIPES["write_up"]
+    assert not any((first.in_memory, first.standardised, first.channels_last, first.fused))
+    assert rungs[-1][1] in faster.trials().values()
+
+
+def test_what_only_takes_less_time_is_not_trained_again():
+    names = list(faster.that_learn(faster.ladder()))
+    assert "tensors in memory" not in names and "fused Adam" not in names
+    assert {"the write-up as written", "logits", "standardised input", "Muon"} <= set(names)
+
+
+@pytest.mark.parametrize("name", list(faster.ladder()))
+def test_every_rung_can_be_trained(name):
+    digits = data.Digits(*(part[:300] for part in data.load("validation")))
+    rung = faster.ladder()[name]
+    rung = replace(rung, recipe=replace(rung.recipe, epochs=min(2, rung.recipe.epochs)))
+    model = faster.learn(rung, digits, seed=1)
+    again = faster.learn(rung, digits, seed=1)
+    for one, other in zip(model.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other) and one.isfinite().all()
+    layout = model.network[3].weight.is_contiguous(memory_format=torch.channels_last)
+    assert layout == rung.channels_last
+
+
+def test_pixels_from_0_to_1_are_what_the_first_rungs_see():
+    model = faster.OnInk()
+    seen = []
+    model.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    images = data.load("validation").images[:5]
+    model(data.to_input(images))
+    assert torch.allclose(seen[0], images / 255, atol=1e-6)
+
+
+def test_seconds_are_those_of_a_whole_training(monkeypatch):
+    done = []
+    monkeypatch.setattr(faster, "seconds_of", lambda call: call() or 2.0)
+    monkeypatch.setattr(faster, "learn", lambda rung, digits, seed: done.append(rung))
+    monkeypatch.setattr(benchmark, "usual_epoch", lambda *way: done.append(way))
+    digits = data.Digits(torch.zeros(100, 1, 32, 32), torch.zeros(100))
+    rung = faster.Rung(training.RECIPES["fast"])
+    ten = replace(rung, recipe=training.RECIPES["logits"])
+    assert faster.rung_seconds(replace(rung, share=0.5), digits, "") == 2
+    assert done[-1].share == 0.5
+    assert faster.rung_seconds(ten, digits, "") == 2 * 4 * 10
+    assert (done[-1].share, done[-1].recipe.epochs) == (0.25, 1)
+    assert faster.rung_seconds(replace(ten, in_memory=False), digits, "here") == 2 * 4 * 10
+    assert done[-1] == ("here", 0, False, False, 25)
+
+
+@pytest.mark.parametrize("factor, count", [(1, 61_706), (2, 243_482), (0.5, 15_845)])
+def test_wider_networks(factor, count):
+    model = faster.wide(factor)
+    assert sum(p.numel() for p in model.parameters()) == count
+    assert [type(m) for m in model.network] == [type(m) for m in LeNet().network]
+
+
+def test_operations_of_an_epoch():
+    """What chapter 09 derives, against PyTorch's own count."""
+    layers = [layer for layer in models.layer_table(LeNet()) if layer.macs]
+    forward = sum(layer.macs for layer in layers)
+    derived = 2 * 64 * (3 * forward - layers[0].macs)
+    with FlopCounterMode(display=False) as counter:
+        LeNet()(torch.zeros(64, 1, 32, 32)).sum().backward()
+    assert counter.get_total_flops() == derived
+    assert round(derived / 64 * 60_000 / 1e12, 3) == 0.136
+
+
+# What is stored
+
+STORED = lesson.measured("faster")
+
+
+def plain_data(rung):
+    return json.loads(json.dumps(asdict(rung)))
+
+
+@pytest.mark.parametrize("part, seeds", [("trials", faster.TRIAL_SEEDS), ("frozen", faster.SEEDS)])
+def test_trials_and_tests_are_stored_as_the_rungs_are(part, seeds):
+    wanted = faster.trials() if part == "trials" else faster.FROZEN
+    assert list(STORED[part]) == list(wanted) and wanted
+    for name, rung in wanted.items():
+        stored = STORED[part][name]
+        assert {key: stored[key] for key in plain_data(rung)} == plain_data(rung), name
+        assert stored["seeds"] == seeds and len(stored["accuracy"]) == len(seeds), name
+    assert not set(faster.TRIAL_SEEDS) & set(faster.SEEDS)
+
+
+def test_the_frozen_were_chosen_by_validation():
+    """Each is the trial of the highest accuracy among those of its share of the images."""
+    for name, rung in faster.FROZEN.items():
+        rivals = {
+            other: mean(STORED["trials"][other]["accuracy"])
+            for other, trial in faster.trials().items()
+            if trial.share == rung.share
+        }
+        best = max(rivals, key=rivals.get)
+        assert faster.trials()[best] == rung, (name, rivals)

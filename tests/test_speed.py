@@ -143,3 +143,46 @@ def test_a_step_does_not_depend_on_the_layout_of_the_weights():
         optimizer.step()
     for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    some = data.load("validation")
+    return data.Digits(some.images[:130], some.labels[:130])
+
+
+def test_a_part_is_drawn_anew_for_each_epoch(digits):
+    part = speed.Part(digits, 20, 0.5)  # 65 of 130: three batches of 20 and one of 5
+    torch.manual_seed(0)
+    epochs = [list(part), list(part)]
+    for epoch in epochs:
+        assert [len(labels) for _, labels in epoch] == [20, 20, 20, 5] and len(part) == 4
+        for images, labels in epoch:
+            for image, label in zip(images, labels, strict=True):
+                places = (digits.images == image).flatten(1).all(1).nonzero().flatten()
+                assert label in digits.labels[places]
+    first, second = (torch.cat([images for images, _ in epoch]) for epoch in epochs)
+    assert len(first.flatten(1).unique(dim=0)) == 65
+    assert not torch.equal(first.sort(0).values, second.sort(0).values)
+    assert len(speed.Part(digits, 20)) == 7
+
+
+def test_the_average_is_that_of_the_last_weights():
+    model = torch.nn.Linear(1, 1, bias=False)
+    average = speed.Average(10, 0.4)
+    for step in range(1, 11):
+        model.weight.data.fill_(float(step))
+        average(model)
+        assert model.weight.item() == pytest.approx(step if step < 10 else (7 + 8 + 9 + 10) / 4)
+
+
+def test_whitened_filters_answer_with_variance_one_and_are_uncorrelated():
+    images = data.load("validation").images[:500]
+    model = speed.whiten(LeNet(), images)
+    first = model.network[0]
+    answers = F.conv2d(data.to_input(images), first.weight).transpose(0, 1).flatten(1)
+    assert torch.allclose(answers[:3].cov(), torch.eye(3), atol=1e-2)
+    assert torch.equal(first.weight[3:], -first.weight[:3]) and not first.bias.any()
+    total = F.unfold(data.to_input(images), 5).transpose(0, 1).flatten(1).var(1).sum()
+    norms = first.weight[:3].flatten(1).norm(dim=1)  # 1 / standard deviation of that direction
+    assert (1 / norms**2).sum() > 0.7 * total  # the main ones: most of all variance

@@ -1,6 +1,7 @@
 """Measure recipes, an epoch against the usual way, memory and inference; store the results.
 
     python tools/benchmark.py
+    python tools/benchmark.py --only NAME   one recipe; all other results stay as they are
 
 writes lenet_utils/measured/benchmark.json. Takes about 20 minutes on two cores and wants the
 machine to itself. Each recipe without distortions is trained on all 60,000 images, once per seed,
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -62,14 +64,23 @@ def one_thread_each(count: int | None = None) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(count or os.cpu_count(), mp_context=spawn, **one_thread)
 
 
-def train_all() -> dict[str, list[dict[str, float]]]:
-    """The trainings of each recipe, one per seed."""
+def train_all(names: Iterable[str]) -> dict[str, list[dict[str, float]]]:
+    """The trainings of recipes, one per seed."""
     with one_thread_each() as pool:
         runs = {
-            name: [pool.submit(train_and_judge, recipe, seed) for seed in SEEDS]
-            for name, recipe in RECIPES.items()
+            name: [pool.submit(train_and_judge, RECIPES[name], seed) for seed in SEEDS]
+            for name in names
         }
         return {name: [run.result() for run in of_recipe] for name, of_recipe in runs.items()}
+
+
+def of_recipes(names: Iterable[str]) -> dict[str, dict]:
+    """What is stored of recipes: each as it is, and a list with a value per seed of each result."""
+    made = {}
+    for name, runs in train_all(names).items():
+        made[name] = {"recipe": asdict(RECIPES[name]), "seeds": SEEDS}
+        made[name] |= {key: [run[key] for run in runs] for key in runs[0]}
+    return made
 
 
 def our_epoch(digits: data.Digits) -> None:
@@ -156,15 +167,19 @@ def measure() -> dict:
         "memory_mb": peak_memory(),
         "images_per_second": {},
         "epoch_seconds": epoch_seconds(),
-        "recipes": {},
+        "recipes": of_recipes(RECIPES),
     }
     test, model = data.load("test"), training.shipped().model
     for size in [1, 10, 100, 250, 1_000, 10_000]:
         results["images_per_second"][str(size)] = round(images_per_second(model, test.images, size))
-    for name, runs in train_all().items():
-        results["recipes"][name] = {"recipe": asdict(RECIPES[name]), "seeds": SEEDS}
-        for key in runs[0]:
-            results["recipes"][name][key] = [run[key] for run in runs]
+    return results
+
+
+def measure_only(name: str) -> dict:
+    """The stored results with one recipe measured anew; recipes stand in their usual order."""
+    results = json.loads(RESULTS.read_text("utf-8"))
+    recipes = results["recipes"] | of_recipes([name])
+    results["recipes"] = {name: recipes[name] for name in RECIPES if name in recipes}
     return results
 
 
@@ -191,11 +206,13 @@ def table(results: dict) -> str:
 
 
 def main() -> None:
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    )
+    parser.add_argument("--only", choices=RECIPES, help="measure one recipe")
+    only = parser.parse_args().only
     os.environ["LENET_DEVICE"] = "cpu"
-    results = measure()
+    results = measure() if only is None else measure_only(only)
     write_whole(RESULTS, (json.dumps(results, indent=1) + "\n").encode())
     print(table(results))
     for layout in ("default", "our"):
