@@ -127,6 +127,8 @@ def measured(name: str) -> dict:
     "benchmark"  the named ones on the test images, and times (tools/benchmark.py)
     "robust"     distortions on validation images; then the recipe `robust` beside `plain` on test
                  images, altered ones and other people's digits (tools/robust.py)
+    "faster"     what makes training faster: trials and the choice on validation images, the ladder
+                 and the frozen recipes on test images, widths, times (tools/faster.py)
     """
     return json.loads((MEASURED / f"{name}.json").read_text("utf-8"))
 

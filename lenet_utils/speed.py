@@ -141,23 +141,3 @@ class Part:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for chosen in torch.randperm(len(self.digits.images))[: self.count].split(self.batch_size):
             yield self.digits.images[chosen], self.digits.labels[chosen]
-
-
-class Average:
-    """After a step: keep the mean of the weights over the last share of all steps; in the end the
-    model gets it. P. Izmailov et al., "Averaging weights leads to wider optima", 2018."""
-
-    def __init__(self, steps: int, share: float):
-        self.left, self.count, self.kept = steps, round(share * steps), []
-
-    @torch.no_grad()
-    def __call__(self, model: nn.Module) -> None:
-        self.left -= 1
-        if self.left >= self.count:
-            return
-        weights = list(model.parameters())
-        self.kept = self.kept or [torch.zeros_like(weight) for weight in weights]
-        for mean, weight in zip(self.kept, weights, strict=True):
-            mean.lerp_(weight, 1 / (self.count - self.left))
-            if self.left == 0:
-                weight.copy_(mean)

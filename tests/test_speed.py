@@ -167,15 +167,6 @@ def test_a_part_is_drawn_anew_for_each_epoch(digits):
     assert len(speed.Part(digits, 20)) == 7
 
 
-def test_the_average_is_that_of_the_last_weights():
-    model = torch.nn.Linear(1, 1, bias=False)
-    average = speed.Average(10, 0.4)
-    for step in range(1, 11):
-        model.weight.data.fill_(float(step))
-        average(model)
-        assert model.weight.item() == pytest.approx(step if step < 10 else (7 + 8 + 9 + 10) / 4)
-
-
 def test_whitened_filters_answer_with_variance_one_and_are_uncorrelated():
     images = data.load("validation").images[:500]
     model = speed.whiten(LeNet(), images)
