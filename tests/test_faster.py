@@ -87,7 +87,7 @@ def test_each_rung_changes_what_it_says():
     first = rungs[0][1]
     assert first.recipe == training.RECIPES["write_up"]
     assert not any((first.in_memory, first.standardised, first.channels_last, first.fused))
-    assert rungs[-1][1] in faster.trials().values()
+    assert [rungs[-1][1], rungs[-2][1]] == list(faster.FROZEN.values())
 
 
 def test_what_only_takes_less_time_is_not_trained_again():
@@ -132,6 +132,25 @@ def test_seconds_are_those_of_a_whole_training(monkeypatch):
     assert (done[-1].share, done[-1].recipe.epochs) == (0.25, 1)
     assert faster.rung_seconds(replace(ten, in_memory=False), digits, "here") == 2 * 4 * 10
     assert done[-1] == ("here", 0, False, False, 25)
+
+
+def test_the_summary_compares_within_a_round():
+    found = {
+        "rung, a": [1.0, 20.0, 3.0],
+        "usual epoch, our layout and optimiser": [10.0, 100.0, 10.0],
+        "write-up's epoch": [5.0, 20.0, 2.0],
+        "write-up's epoch, quick": [2.0, 10.0, 1.0],
+        "inference, LeNet": [3.0, 3.0, 30.0],
+        "inference, QuickLeNet": [2.0, 2.0, 10.0],
+        "inference, QuickLeNet, compiled": [1.0, 1.0, 5.0],
+    }
+    assert faster.summary(found).splitlines() == [
+        "rung, a: 0.200 of a usual epoch",
+        "write-up's epoch: 5.00 times as fast as a usual epoch",
+        "write-up's epoch, quick: 10.00 times as fast as a usual epoch",
+        "inference, QuickLeNet: 1.50 times as fast as LeNet",
+        "inference, QuickLeNet, compiled: 3.00 times as fast as LeNet",
+    ]
 
 
 @pytest.mark.parametrize("factor, count", [(1, 61_706), (2, 244_362), (0.5, 15_738)])
