@@ -165,12 +165,12 @@ def ladder() -> dict[str, Rung]:
 
 
 def that_learn(rungs: dict[str, Rung]) -> dict[str, Rung]:
-    """Without those that learn what the one before does, in less time."""
+    """Without those that learn what the one before does, in less time, and the frozen ones."""
     only_time = {"in_memory": True, "channels_last": True, "fused": True, "quick": False}
     made, before = {}, None
     for name, rung in rungs.items():
         learns = replace(rung, **only_time)
-        if learns != before:
+        if learns != before and rung not in FROZEN.values():
             made[name] = rung
         before = learns
     return made

@@ -47,7 +47,7 @@ def main():
     train(digits, training.Recipe(epochs=1))
     seconds = time.perf_counter() - start
     if dist.get_rank() == 0:
-        print(f"{dist.get_world_size()} processes: {6400 / seconds:.0f} images/s")
+        print(f"processes: {dist.get_world_size()}, {6400 / seconds:.0f} images/s")
     dist.destroy_process_group()
 
 
