@@ -1,5 +1,6 @@
 """Train with several processes: torchrun --standalone --nproc-per-node=2 tools/several.py"""
 
+import argparse
 import os
 import time
 
@@ -37,6 +38,7 @@ def train(digits, recipe, **options):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(1)
     on_cards = training.device().type == "cuda"
     if on_cards:
