@@ -1,4 +1,8 @@
-"""Train with several processes: torchrun --standalone --nproc-per-node=2 tools/several.py"""
+"""Train with several processes, and print the images per second.
+
+torchrun --standalone --nproc-per-node=2 tools/several.py   two on this machine
+python tools/several.py                                     one, for comparison
+"""
 
 import argparse
 import os
@@ -37,8 +41,12 @@ def train(digits, recipe, **options):
     return model
 
 
+ALONE = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost"}
+ALONE["MASTER_PORT"] = "29500"
+
+
 def main():
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    os.environ |= ALONE | dict(os.environ)  # what torchrun sets
     torch.set_num_threads(1)
     on_cards = training.device().type == "cuda"
     if on_cards:
@@ -54,4 +62,6 @@ def main():
 
 
 if __name__ == "__main__":
+    raw = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=raw).parse_args()
     main()
