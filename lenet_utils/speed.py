@@ -8,10 +8,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from . import training
 from .data import Digits, to_input
 from .models import LeNet, check_images
 
 _where_positive = torch.ops.aten.threshold_backward  # (g, x, 0) → g where x > 0, elsewhere 0
+
+
+def train(
+    recipe: training.Recipe,
+    digits: Digits,
+    *,
+    share: float = 1.0,
+    momentum: float = 0.8,
+    **options,
+) -> training.Trained:
+    """As `training.train`, with all that is here: a QuickLeNet whose first filters start whitened,
+    learns by Muon, with this momentum, from this share of the images in an epoch."""
+
+    def network() -> nn.Module:
+        return whiten(QuickLeNet(recipe.softmax), digits.images)
+
+    def muon(weights: Iterable[nn.Parameter], recipe: training.Recipe) -> torch.optim.Optimizer:
+        return Muon(weights, momentum, lr=recipe.learning_rate, betas=recipe.betas)
+
+    batches = Part(digits, recipe.batch_size, share)
+    return training.train(recipe, batches, network=network, optimizer=muon, **options)
 
 
 class QuickLeNet(LeNet):

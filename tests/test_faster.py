@@ -15,7 +15,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.utils.flop_counter import FlopCounterMode
 
-from lenet_utils import data, lesson, models, training
+from lenet_utils import data, lesson, models, speed, training
 from lenet_utils.models import LeNet
 
 STEPS, BATCH = 6, 40
@@ -88,6 +88,18 @@ def test_each_rung_changes_what_it_says():
     assert first.recipe == training.RECIPES["write_up"]
     assert not any((first.in_memory, first.standardised, first.channels_last, first.fused))
     assert [rungs[-1][1], rungs[-2][1]] == list(faster.FROZEN.values())
+
+
+@pytest.mark.parametrize("name", list(faster.FROZEN))
+def test_the_frozen_are_what_speed_train_does(name):
+    digits = data.Digits(*(part[:700] for part in data.load("validation")))
+    rung = faster.FROZEN[name]
+    model = faster.learn(rung, digits, seed=3)
+    options = {"share": rung.share, "seed": 3, "progress": False}
+    trained = speed.train(rung.recipe, digits, **options)
+    assert len(trained.history.losses) == (6 if rung.share == 1 else 4)
+    for one, other in zip(model.parameters(), trained.model.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_what_only_takes_less_time_is_not_trained_again():
