@@ -132,6 +132,8 @@ def measured(name: str) -> dict:
     "regularisation"  regularisers, optimisers, batch sizes, on validation images
                    (tools/regularisation.py)
     "six_curves"   trainings with a trouble each, for a game (tools/six_curves.py)
+    "faster"     what makes training faster: trials and the choice on validation images, the ladder
+                 and the frozen recipes on test images, widths, times (tools/faster.py)
     "accurate"   what makes the network more accurate, chosen on validation images; then on test
                  images and other people's digits, one network and five (tools/accurate.py)
     """

@@ -56,11 +56,11 @@ def train_and_judge(recipe: training.Recipe, seed: int) -> dict[str, float]:
     }
 
 
-def one_thread_each() -> ProcessPoolExecutor:
-    """Processes of one thread, as many at once as there are processors."""
+def one_thread_each(count: int | None = None) -> ProcessPoolExecutor:
+    """Processes of one thread, so many at once, or as many as there are processors."""
     spawn = multiprocessing.get_context("spawn")
     one_thread = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    return ProcessPoolExecutor(os.cpu_count(), mp_context=spawn, **one_thread)
+    return ProcessPoolExecutor(count or os.cpu_count(), mp_context=spawn, **one_thread)
 
 
 def train_all(recipes: dict[str, training.Recipe]) -> dict[str, list[dict[str, float]]]:
@@ -86,14 +86,16 @@ def our_epoch(digits: data.Digits) -> None:
     training.train(ONE_EPOCH, digits)
 
 
-def usual_epoch(folder: str, workers: int, ours: bool) -> None:
+def usual_epoch(folder: str, workers: int, ours: bool, softmax=True, count=None) -> None:
     """The same network and arithmetic, over PIL images that are resized one by one.
 
-    ours  whether the memory layout and the optimiser are those of `training.fit`, not the defaults
+    ours   whether the memory layout and the optimiser are those of `training.fit`, not the defaults
+    count  the first so many of the images, or None for all
     """
     transform = v2.Compose([v2.Resize(32), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
     images = MNIST(folder, train=True, transform=transform)
-    model = LeNet(softmax=True)
+    images.data, images.targets = images.data[:count], images.targets[:count]
+    model = LeNet(softmax)
     optimizer = torch.optim.Adam(model.parameters())
     if ours:
         model.to(memory_format=torch.channels_last)
@@ -134,15 +136,20 @@ def peak_memory() -> int | None:
     return round(peak / (1000 if sys.platform == "linux" else 1_000_000))
 
 
+def unpack(folder: str) -> None:
+    """MNIST's archives, where torchvision looks for their contents."""
+    raw = Path(folder, "MNIST", "raw")
+    raw.mkdir(parents=True)
+    for archive in data.ARCHIVES.glob("*.gz"):
+        extract_archive(archive, raw)
+
+
 def epoch_seconds() -> dict[str, list[float]]:
     """An epoch in each way, in turn."""
     times = {"ours": []}
     digits = data.load("train+validation")
     with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder, "MNIST", "raw")  # where torchvision looks
-        raw.mkdir(parents=True)
-        for archive in data.ARCHIVES.glob("*.gz"):
-            extract_archive(archive, raw)
+        unpack(folder)
         for _ in range(ROUNDS):
             times["ours"].append(round(seconds_of(our_epoch, digits), 2))
             for ours in (False, True):
@@ -160,19 +167,20 @@ def measure() -> dict:
         "memory_mb": peak_memory(),
         "images_per_second": {},
         "epoch_seconds": epoch_seconds(),
-        "recipes": {},
+        "recipes": trained(RECIPES),
     }
     test, model = data.load("test"), training.shipped().model
     for size in [1, 10, 100, 250, 1_000, 10_000]:
         results["images_per_second"][str(size)] = round(images_per_second(model, test.images, size))
-    return results | {"recipes": trained(RECIPES)}
+    return results
 
 
 def with_one_more(name: str) -> dict:
     """What is stored, with one recipe measured now; with the versions, which may be others."""
     results = lesson.measured("benchmark")
     (found,) = trained({name: training.RECIPES[name]}).values()
-    results["recipes"][name] = found | {"versions": lesson.versions()}
+    recipes = results["recipes"] | {name: found | {"versions": lesson.versions()}}
+    results["recipes"] = {name: recipes[name] for name in training.RECIPES if name in recipes}
     return results
 
 
