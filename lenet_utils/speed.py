@@ -128,12 +128,13 @@ def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
     wide = wide / (wide.norm() + 1e-7)
     for _ in range(steps):
         square = wide @ wide.T
-        wide = 3.4445 * wide + (2.0315 * square @ square - 4.775 * square) @ wide
+        even = torch.addmm(square, square, square, beta=-4.775, alpha=2.0315)
+        wide = torch.addmm(wide, even, wide, beta=3.4445)
     return wide if wide.shape == matrix.shape else wide.T
 
 
 @torch.no_grad()
-def whiten(model: LeNet, images: Tensor, count: int = 500) -> LeNet:
+def whiten(model: LeNet, images: Tensor, count: int = 200) -> LeNet:
     """Start the first filters with the main directions of the images' 5×5 patches, each as bright
     on dark and dark on bright, scaled to answers of variance 1; return the model.
 

@@ -168,7 +168,7 @@ def test_a_part_is_drawn_anew_for_each_epoch(digits):
 
 
 def test_whitened_filters_answer_with_variance_one_and_are_uncorrelated():
-    images = data.load("validation").images[:500]
+    images = data.load("validation").images[:200]
     model = speed.whiten(LeNet(), images)
     first = model.network[0]
     answers = F.conv2d(data.to_input(images), first.weight).transpose(0, 1).flatten(1)

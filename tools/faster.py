@@ -160,6 +160,7 @@ def ladder() -> dict[str, Rung]:
     step("whitened first filters", whitened=True)
     step("Muon", {"learning_rate": 0.012}, muon=0.8)
     step("batches of 128", {"batch_size": 128})
+    step("batches of 192", {"batch_size": 192, "learning_rate": 0.02})
     step("part of the images", share=0.6)
     return made
 
@@ -217,6 +218,8 @@ def trials() -> dict[str, Rung]:
         "pass, 256, rate 0.02": one_pass(256, 0.02),
         "0.6 of a pass": changed(share=0.6),
         "0.7 of a pass": changed(share=0.7),
+        "0.6 of a pass, 192": changed({"batch_size": 192, "learning_rate": 0.02}, share=0.6),
+        "0.6 of a pass, 256": changed({"batch_size": 256, "learning_rate": 0.025}, share=0.6),
         "half, smoothing 0.1, momentum 0.85": changed({"label_smoothing": 0.1}, muon=0.85),
         "half, momentum 0.9": changed(muon=0.9),
         "half, Adam": changed({"learning_rate": 0.01}, **adam),
@@ -226,13 +229,16 @@ def trials() -> dict[str, Rung]:
 def choice() -> dict[str, Rung]:
     """The trials between which more seeds decide."""
     names = ["half, base", "0.6 of a pass", "0.7 of a pass"]
+    names += ["0.6 of a pass, 192"]
     names += ["pass, 64", "pass, 128", "pass, 256, rate 0.02"]
     return {name: trials()[name] for name in names}
 
 
-# Chosen by validation, before any of them was judged by a test image. The first is the least share
-# of the images that is as good as `fast`.
-FROZEN = {"part of a pass": trials()["0.6 of a pass"], "one pass": trials()["pass, 128"]}
+# Chosen by validation. The first is the least share of the images that is as good as `fast`, in the
+# largest batches of which this holds. Once before, with batches of 128 and a slower Muon, both were
+# judged by the test images (99.005 ± 0.077 % and 99.200 ± 0.042 %, ten seeds); the first took 0.269
+# of a usual epoch, which was too long. Batches of 192 were then tried on validation images.
+FROZEN = {"part of a pass": trials()["0.6 of a pass, 192"], "one pass": trials()["pass, 128"]}
 
 
 # Times: all that is compared is measured in turn.
