@@ -20,14 +20,18 @@ def train(
     digits: Digits,
     *,
     share: float = 1.0,
+    still: bool = False,
     momentum: float = 0.8,
     **options,
 ) -> training.Trained:
     """As `training.train`, with all that is here: a QuickLeNet whose first filters start whitened,
-    learns by Muon, with this momentum, from this share of the images in an epoch."""
+    and stay so if they are to be still, learns by Muon, with this momentum, from this share of the
+    images in an epoch."""
 
     def network() -> nn.Module:
-        return whiten(QuickLeNet(recipe.softmax), digits.images)
+        model = whiten(QuickLeNet(recipe.softmax), digits.images)
+        model.network[0].requires_grad_(not still)
+        return model
 
     def muon(weights: Iterable[nn.Parameter], recipe: training.Recipe) -> torch.optim.Optimizer:
         return Muon(weights, momentum, lr=recipe.learning_rate, betas=recipe.betas)
@@ -110,6 +114,8 @@ class Muon(torch.optim.Adam):
     def step(self, closure=None):
         rate = self.param_groups[0]["lr"]
         for weight, mean in self.means:
+            if weight.grad is None:  # it stays as it is
+                continue
             gradient, weight.grad = weight.grad, None  # so Adam passes it over
             mean.lerp_(gradient, 1 - self.momentum)
             ahead = gradient.lerp(mean, self.momentum).flatten(1)

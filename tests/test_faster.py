@@ -81,7 +81,6 @@ def test_each_rung_changes_what_it_says():
     rungs = list(faster.ladder().items())
     changed = {name: differences(one, other) for (_, one), (name, other) in pairwise(rungs)}
     together = {"schedule", "learning_rate", "epochs"}  # a schedule has another rate and length
-    larger = {"batch_size", "learning_rate"}
     for name, fields in changed.items():
         allowed = (
             len(fields) == 1
@@ -100,9 +99,9 @@ def test_the_frozen_are_what_speed_train_does(name):
     digits = data.Digits(*(part[:700] for part in data.load("validation")))
     rung = faster.FROZEN[name]
     model = faster.learn(rung, digits, seed=3)
-    options = {"share": rung.share, "seed": 3, "progress": False}
+    options = {"share": rung.share, "still": rung.still, "seed": 3, "progress": False}
     trained = speed.train(rung.recipe, digits, **options)
-    assert len(trained.history.losses) == (6 if rung.share == 1 else 3)
+    assert len(trained.history.losses) == (6 if rung.share == 1 else 5)
     for one, other in zip(model.parameters(), trained.model.parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -225,16 +224,15 @@ def test_trials_and_tests_are_stored_as_the_rungs_are(part):
 
 
 def test_the_frozen_were_chosen_by_validation():
-    """The least share as good as `fast`, in the largest batches; the best whole pass."""
+    """First filters stay: the least share as good as `fast`; and the most accurate pass."""
     choice = faster.choice()
     scores = {name: mean(STORED["choice"][name]["accuracy"]) for name in choice}
-    fast = mean(lesson.measured("trials")["trials"]["fast, smoothing 0.05"]["accuracy"])
-    enough = [name for name in choice if scores[name] >= fast]
-
-    def order(rung: faster.Rung) -> tuple:
-        return rung.share, -rung.recipe.batch_size
-
-    shortest = min(enough, key=lambda name: order(choice[name]))
-    passes = [name for name in choice if choice[name].share == 1]
-    best = max(passes, key=scores.get)
+    losses = {name: mean(STORED["choice"][name]["loss"]) for name in choice}
+    fast = lesson.measured("trials")["trials"]["fast, smoothing 0.05"]
+    still = [
+        name for name in choice if choice[name].still and scores[name] >= mean(fast["accuracy"])
+    ]
+    enough = [name for name in still if losses[name] <= mean(fast["loss"])]
+    shortest = min(enough, key=lambda name: choice[name].share)
+    best = max((name for name in choice if choice[name].share == 1), key=scores.get)
     assert [choice[shortest], choice[best]] == list(faster.FROZEN.values()), scores

@@ -332,7 +332,8 @@ def place(folder: Path, name: str, seed: int, of: str) -> Path:
 def teachers(way: Training, seeds: list[int], folder: Path) -> list[nn.Module]:
     """The networks that teach, if any; FileNotFoundError for one that is not kept."""
     files = [place(folder, way.teachers, seed, way.weights) for seed in seeds if way.teachers]
-    return [training.restore(file).model for file in files]
+    where = {"device": training.device(), "memory_format": torch.channels_last}
+    return [training.restore(file).model.to(**where) for file in files]
 
 
 def when() -> dict[str, str]:
@@ -434,8 +435,9 @@ def main() -> None:
     )
     parser.add_argument("--test", action="store_true", help="judge the rungs by the test sets")
     parser.add_argument("--networks", type=Path, default=NETWORKS, help="where networks are kept")
+    parser.add_argument("--device", default="cpu", help="where to train: cpu or cuda")
     options = parser.parse_args()
-    os.environ["LENET_DEVICE"] = "cpu"
+    os.environ["LENET_DEVICE"] = options.device
     part = "tests" if options.test else "trials"
     folder = options.networks / part
     folder.mkdir(parents=True, exist_ok=True)
