@@ -260,7 +260,7 @@ def make_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRSchedul
             optimizer,
             max_lr=recipe.learning_rate,
             total_steps=steps,
-            pct_start=0.2,
+            pct_start=0.2 if steps != 5 else 0.3,  # OneCycleLR divides by pct_start * steps - 1
             anneal_strategy="linear",
             cycle_momentum=False,
         )

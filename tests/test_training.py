@@ -252,6 +252,16 @@ def test_adam_at_the_rate_of_the_schedule(schedule):
         assert rates[:20] == sorted(rates[:20]) and rates[20:] == sorted(rates[20:], reverse=True)
 
 
+@pytest.mark.parametrize("steps", range(1, 12))
+def test_a_cycle_of_few_steps(steps):
+    optimizer = training.adam([torch.zeros(1, requires_grad=True)], recipe := Recipe(1, 0.5))
+    schedule = training.make_schedule(optimizer, replace(recipe, schedule="one_cycle"), steps)
+    for _ in range(steps):
+        assert 0 < optimizer.param_groups[0]["lr"] <= 0.5
+        optimizer.step()
+        schedule.step()
+
+
 @pytest.mark.parametrize("there", ["cuda", None])
 @pytest.mark.parametrize("name", ["cpu", " CPU ", "", " ", None])
 def test_device_is_as_asked_for_else_an_accelerator_else_the_cpu(monkeypatch, name, there):

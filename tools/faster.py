@@ -246,7 +246,7 @@ def choice() -> dict[str, Rung]:
 # as `fast` by accuracy and loss; and the most accurate pass. All earlier looks at test images, ten
 # seeds each: 0.6 of a pass in batches of 128, 99.005 ± 0.077 %, which took 0.269 of a usual epoch,
 # too long; in batches of 192, with a faster Muon, 98.979 ± 0.105 %; a pass, 99.200 ± 0.042 %, and,
-# with first filters from fewer images, 99.167 ± 0.092 %. A draft once showed 98.91 % of half a pass.
+# with first filters from fewer images, 99.167 ± 0.092 %. A draft showed 98.91 % of half a pass.
 FROZEN = {
     "part of a pass": trials()["0.75, first filters stay"],
     "one pass": trials()["pass, 128"],
