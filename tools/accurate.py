@@ -7,12 +7,13 @@ A trial learns from the 55,000 training images and is judged at its last step by
 validation images, with seeds that are none of the five. What decides, said beforehand: the mean
 over the seeds of the validation loss (cross-entropy), after division by the temperature that makes
 it smallest, so that smoothed and other labels compare. 5,000 images are too few to tell by
-accuracy; it is kept, too. The trials come in four parts, of which each begins with what the one
+accuracy; it is kept, too. The trials come in five parts, of which each begins with what the one
 before has found: how strong the distortions; CHANGES of the best, one at a time; 40 epochs of it,
-and of it with all the changes that helped; then networks that the better of these teach. Up to
-there the last step's weights count. Averages of the weights cost next to nothing: each trial is
-judged with and without, and as it is and averaged over nine shifts. Whether the network of the
-better one is its last step or its average, the same loss says.
+and of it with all the changes that helped; then networks that the better of these teach; last,
+other lengths, and stronger distortions for 40 epochs. Up to the taught ones the last step's weights
+count. Averages of the weights cost next to nothing: each trial is judged with and without, and as
+it is and averaged over nine shifts. Whether the network of the better one is its last step or its
+average, the same loss says.
 
 With --test the rungs are frozen: five trainings each on all 60,000, judged at their last step by
 the 10,000 test images and by scikit-learn's 1,797 digits, which other people wrote; then the five
@@ -90,8 +91,9 @@ class Training(NamedTuple):
 
 
 # With which weights networks of the recipe `accurate` are used, and how they teach; frozen with it.
-# None while the trials are not done.
-DISTILLED: Training | None = None
+DISTILLED = Training(
+    replace(training.RECIPES["accurate"], epochs=80), (5,), "40 epochs, all that helped"
+)
 
 
 # What is tried, what is chosen by it, what is tested
@@ -153,6 +155,15 @@ def trials(stored: dict) -> dict[str, Training]:
         made["taught by three, 80 epochs"] = taught._replace(
             recipe=replace(taught.recipe, epochs=80)
         )
+        recipe = made[winner].recipe
+        for name, change in {
+            "15 epochs, rate 0.001": {"epochs": 15, "learning_rate": 0.001},
+            "15 epochs, rate 0.002": {"epochs": 15, "learning_rate": 0.002},
+            "25 epochs, rate 0.002": {"epochs": 25, "learning_rate": 0.002},
+            "40 epochs, extents times 0.75": {"distortions": extents(0.75)},
+            "40 epochs, extents times 1.0": {"distortions": extents(1.0)},
+        }.items():
+            made[name] = Training(replace(recipe, **change), (5, 6, 7))
     except KeyError:
         pass
     return made
@@ -169,7 +180,8 @@ def chosen(stored: dict) -> tuple[training.Recipe, Training]:
     taught = {name: way for name, way in ways.items() if way.teachers}
     if not taught:
         raise KeyError("the trials are not complete: run those first")
-    return ways[best(stored, alone)].recipe, ways[best(stored, taught)]
+    recipe, teaching = ways[best(stored, alone)].recipe, ways[best(stored, taught)]
+    return recipe, teaching._replace(recipe=replace(recipe, epochs=teaching.recipe.epochs))
 
 
 def rungs() -> dict[str, Training]:
@@ -423,6 +435,7 @@ def train_all(pool: Executor, part: str, ways: dict[str, Training], folder: Path
         told_by = ways[ways[name].teachers].seeds if ways[name].teachers else []
         return function, name, ways[name], seed, folder, told_by
 
+    left.sort(key=lambda of: -ways[of[0]].recipe.epochs)  # the longest first
     for taught in (False, True):
         now = [(name, seed) for name, seed in left if bool(ways[name].teachers) == taught]
         ladder.measure(pool, now, call)
