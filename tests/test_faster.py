@@ -1,18 +1,28 @@
-"""The ladder to 99 % in less than one pass; several processes compute what one does."""
+"""The ladder to 99 % in less than one pass; several processes compute what one does; chapter 09."""
 
+import ast
+import inspect
 import json
+import re
+import statistics
 import sys
 from dataclasses import asdict, replace
-from itertools import pairwise
+from itertools import count, pairwise
 from statistics import mean
+from types import SimpleNamespace
 
 import benchmark
 import faster
+import frame
 import pytest
+import scipy.stats
 import several
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+import torch.nn.functional as F
+from cells import Checks
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from lenet_utils import data, lesson, models, speed, training
@@ -205,6 +215,8 @@ PARTS = {
     "trials": (faster.trials(), [faster.TRIAL_SEED]),
     "choice": (faster.choice(), faster.CHOICE_SEEDS),
     "frozen": (faster.FROZEN, faster.SEEDS),
+    "ladder": (faster.that_learn(faster.ladder()), faster.FEW_SEEDS),
+    "widths": (faster.widths(), faster.FEW_SEEDS),
 }
 
 
@@ -232,3 +244,98 @@ def test_the_frozen_were_chosen_by_validation():
     shortest = min(enough, key=lambda name: choice[name].share)
     best = max((name for name in choice if choice[name].share == 1), key=scores.get)
     assert [choice[shortest], choice[best]] == list(faster.FROZEN.values()), scores
+
+
+def test_the_program_of_chapter_09_is_that_of_the_tools():
+    """It stands there in five cells, and its docstrings are written with single quotes."""
+    (file,) = [file for file in frame.chapters() if file.stem == "09_faster"]
+    names = {}
+    for cell in frame.code_cells(frame.read(file)):
+        if re.match('(IMPORTS|SHARES|TRAIN|MAIN|START) = """', cell.source):
+            exec(cell.source, names)
+    program = "".join(names[part] for part in ("IMPORTS", "SHARES", "TRAIN", "MAIN", "START"))
+    master = inspect.getsource(several).partition('"""\n\n')[2]  # without its docstring
+    assert ast.dump(ast.parse(program.replace("'''", '"""'))) == ast.dump(ast.parse(master))
+
+
+# What chapter 09 writes out
+
+CHECKS = Checks(
+    9,
+    "profile newton fair ladder-table losers",
+    **{"statistics": statistics, "profile": profile, "ProfilerActivity": ProfilerActivity},
+    t=scipy.stats.t,
+    time=SimpleNamespace(perf_counter=count().__next__),
+    base=[1.0, 2.0, 4.0],
+    times={"fast, other": [3.0, 4.0, 4.0]},
+)
+notices = CHECKS.notices
+
+
+@notices(
+    ("profile", "'max_pool': 'pooling'", "'max_pool': 'ReLU'"),
+    ("profile", "/ 1000000.0", "* 0"),
+    ("profile", "found[0]", "'ReLU'"),
+)
+def time_is_told_by_kind(chapter):
+    maps, weight, square = torch.randn(8, 6, 28, 28), torch.randn(16, 6, 5, 5), torch.eye(400)
+    calls = {
+        "convolutions": lambda: F.conv2d(maps, weight),
+        "pooling": lambda: F.max_pool2d(maps, 2),
+        "ReLU": lambda: F.relu(maps),
+        "linear layers": lambda: square @ square,
+        "everything else": lambda: maps.exp(),
+    }
+    for kind, call in calls.items():
+        call()  # the first time something is set up
+        spent = chapter.seconds_by_kind(call)
+        assert max(spent, key=spent.get) == kind and 0 < spent[kind] < 5, spent
+
+
+@notices(
+    ("fair", "for _ in range(rounds)", "for _ in range(1)"),
+    ("fair", "time.perf_counter() - start", "start"),
+)
+def calls_are_timed_in_turn(chapter):
+    order = []
+    calls = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    assert chapter.in_turn(calls, rounds=3) == {"a": [1, 1, 1], "b": [1, 1, 1]}
+    assert order == ["a", "b"] * 3
+
+
+@notices(
+    ("fair", "one / other", "other / one"),
+    ("fair", "statistics.median", "statistics.mean"),
+    ("losers", "a / b", "a"),
+    ("losers", "statistics.median", "max"),
+)
+def ratios_are_of_a_round(chapter):
+    assert chapter.ratio({"a": [1, 8, 3], "b": [2, 2, 1]}, "a", "b") == 3
+    assert chapter.of_base("other") == 2
+
+
+@notices(
+    ("newton", "4.775", "4.7"),
+    ("newton", "x ** 5", "x ** 4"),
+)
+def the_polynomial_is_that_of_the_matrices(chapter):
+    values = torch.linspace(0.1, 1, 7)
+    after = values / values.norm()
+    for _ in range(5):
+        after = chapter.polynomial(after)
+    assert torch.allclose(speed.orthogonal(torch.diag(values)).diag(), after, atol=1e-5)
+
+
+@notices(
+    ("ladder-table", "** 0.5", ""),
+    ("ladder-table", "0.975", "0.95"),
+    ("ladder-table", "len(values) - 1", "len(values)"),
+)
+def intervals_are_students(chapter):
+    values = [3.0, 5.0, 4.0, 9.0]
+    mean, half = chapter.mean_and_half(values)
+    low, high = scipy.stats.t.interval(0.95, 3, statistics.mean(values), scipy.stats.sem(values))
+    assert (mean - half, mean + half) == pytest.approx((low, high))
+
+
+test_chapter, test_what_is_broken_is_noticed = CHECKS.tests()
