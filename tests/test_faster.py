@@ -112,6 +112,12 @@ def test_the_frozen_are_what_speed_train_does(name):
         assert torch.equal(one, other)
 
 
+def test_chapter_00_does_what_the_ladder_says():
+    stays = faster.ladder()["first filters stay"]
+    assert (stays.recipe, stays.share, stays.still) == (speed.RECIPE, 1.0, True)
+    assert all(rung.recipe == speed.RECIPE for rung in faster.FROZEN.values())
+
+
 def test_what_only_takes_less_time_is_not_trained_again():
     names = list(faster.that_learn(faster.ladder()))
     assert "tensors in memory" not in names and "fused Adam" not in names

@@ -3,6 +3,7 @@
 import base64
 import inspect
 import re
+import statistics
 import textwrap
 
 import benchmark
@@ -59,6 +60,18 @@ def test_ratios_and_memory_are_the_stored_ones():
     for layout in ("default", "our"):
         assert f"{benchmark.speed_up(results, layout):.1f} times as fast" in README
     assert f"{results['memory_mb']:,} MB" in README
+
+
+def test_what_chapter_09_reached_is_the_stored():
+    stored = lesson.measured("faster")
+    text = " ".join(README.split())
+    for name in ("part of a pass", "one pass"):
+        percent = [100 * accuracy for accuracy in stored["frozen"][name]["accuracy"]]
+        assert f"{statistics.mean(percent):.2f} ± {statistics.stdev(percent):.2f} %" in text
+    times = stored["times"]["found"]
+    rung, usual = times["rung, part of the images"], times["usual epoch, our layout and optimiser"]
+    share = statistics.median(a / b for a, b in zip(rung, usual, strict=True))
+    assert f"{share:.2f} of the time that one pass takes the usual way" in text
 
 
 def test_commands_stand_once_for_each_system():

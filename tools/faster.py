@@ -181,13 +181,7 @@ def that_learn(rungs: dict[str, Rung]) -> dict[str, Rung]:
 
 def trials() -> dict[str, Rung]:
     """What was tried, by name."""
-    base = Rung(
-        replace(training.RECIPES["fast"], batch_size=128, learning_rate=0.012),
-        share=0.5,
-        quick=True,
-        whitened=True,
-        muon=0.8,
-    )
+    base = Rung(speed.RECIPE, share=0.5, quick=True, whitened=True, muon=0.8)
 
     def changed(recipe: dict | None = None, **change) -> Rung:
         return replace(base, recipe=replace(base.recipe, **(recipe or {})), **change)
