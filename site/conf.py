@@ -8,6 +8,7 @@ from docutils import nodes
 project = "Teach a network to read digits"
 html_title = "MNIST and LeNet-5"
 language = "en"
+smartquotes = False  # as the notebooks have it
 exclude_patterns = ["downloads"]
 extensions = [
     "myst_nb",  # chapters
@@ -38,6 +39,7 @@ html_css_files = ["site.css"]
 html_js_files = ["site.js"]
 html_favicon = "_static/favicon.svg"
 html_copy_source = False
+html_context = {"default_mode": "auto"}  # light or dark as the system is, until one chooses
 html_sidebars = {"index": [], "teaching": []}
 html_theme_options = {
     "navbar_end": ["theme-switcher"],

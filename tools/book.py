@@ -10,6 +10,7 @@ site/_build/html/index.html in a browser; no server and no network is needed.
 
 import argparse
 import copy
+import functools
 import hashlib
 import importlib.util
 import math
@@ -82,7 +83,7 @@ def gather(source: Path, root: Path) -> None:
     (source / "api").mkdir()
     for name, page in api().items():
         (source / "api" / name).write_text(page, "utf-8")
-    tables = {"chapters": chapter_list(root), "table": chapter_table(root)}
+    tables = {"chapters": chapter_list(root), "needs": chapter_list(root, facts=True)}
     tables |= {"routes": routes(root), "exercises": exercise_tables(root), "digit": digit(source)}
     for page in source.glob("*.md"):
         text = read(page)
@@ -227,6 +228,7 @@ def slug(heading: str) -> str:
     return heading.replace(" ", "-")
 
 
+@functools.cache
 def alternatives(root: Path = frame.ROOT) -> dict[str, str]:
     """What each stored figure shows, in words, by the SHA-256 of its PNG, its name on the site."""
     found = {}
@@ -292,25 +294,16 @@ def hints(path: Path) -> dict[str, list[str]]:
     }
 
 
-def chapter_list(root: Path) -> str:
+def chapter_list(root: Path, facts: bool = False) -> str:
+    """A line for each chapter, and what it needs."""
     lines = []
     for path in frame.chapters(root):
         notebook = frame.read(path)
-        lines.append(
-            f"- [{frame.title(notebook)}](notebooks/{path.name}) — {frame.summary(notebook)}"
-        )
-    return "\n".join(lines)
-
-
-def chapter_table(root: Path) -> str:
-    rows = ["| chapter | what you learn | needs | minutes |", "|---|---|---|---|"]
-    for path in frame.chapters(root):
-        notebook, needs = frame.read(path), frame.needs(frame.read(path))
+        needs = f"Needs {frame.needs(notebook)}. " if frame.needs(notebook) else ""
+        more = f". *{needs}{minutes(notebook).all} minutes.*" if facts else ""
         name = f"[{frame.title(notebook)}](notebooks/{path.name})"
-        rows.append(
-            f"| {name} | {frame.summary(notebook)} | {needs} | {minutes(notebook).all} |"
-        )
-    return "\n".join(rows)
+        lines.append(f"- **{name}**<br>{frame.summary(notebook)}{more}")
+    return "\n".join(lines)
 
 
 def routes(root: Path) -> str:
