@@ -77,7 +77,10 @@ def gather(source: Path, root: Path) -> None:
     (source / LICENCE).write_text("---\norphan: true\n---\n" + read(root / LICENCE), "utf-8")
     idioms = Path("notebooks/tensor_idioms.md")
     shutil.copy(root / idioms, source / idioms)
-    shutil.copytree(root / "notebooks", source / "downloads" / "chapters")
+    for path in [*frame.chapters(root), *frame.solutions(root)]:
+        place = source / "downloads" / path.relative_to(root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
     for path in frame.chapters(root):
         frame.write(chapter(path, root), source / "notebooks" / path.name)
     (source / "api").mkdir()
@@ -116,13 +119,13 @@ def digit(source: Path) -> str:
     )
 
 
-def pad_text() -> str:
+def pad_text(root: Path = frame.ROOT) -> str:
     """What README's picture of the pad shows, in words."""
-    return re.search(rf'{re.escape(PICTURE.as_posix())}"[^>]* alt="([^"]+)"', read_me())[1]
+    return re.search(rf'{re.escape(PICTURE.as_posix())}"[^>]* alt="([^"]+)"', read_me(root))[1]
 
 
-def read_me() -> str:
-    return read(frame.ROOT / "README.md")
+def read_me(root: Path = frame.ROOT) -> str:
+    return read(root / "README.md")
 
 
 # Chapters
@@ -167,8 +170,8 @@ def colab(path: Path, root: Path) -> str:
 
 
 def download(name: str, path: Path, root: Path) -> str:
-    place = path.relative_to(root / "notebooks").as_posix()
-    return f"{{download}}`Download {name} <../downloads/chapters/{place}>`"
+    place = path.relative_to(root).as_posix()
+    return f"{{download}}`Download {name} <../downloads/{place}>`"
 
 
 def solutions(path: Path, root: Path) -> dict[str, list[NotebookNode]]:
@@ -207,7 +210,9 @@ def shown(cell: NotebookNode) -> list[NotebookNode]:
     if not pads:
         return [cell]
     cell.outputs = [output for output in cell.outputs if output not in pads]
-    text = "*In the notebook one draws here. On this site, [the first page](../index.md) is for it.*"
+    text = (
+        "*In the notebook one draws here. On this site, [the first page](../index.md) is for it.*"
+    )
     return [cell, new_markdown_cell(f"![{pad_text()}](../{PICTURE.as_posix()})\n\n{text}")]
 
 
@@ -345,7 +350,7 @@ def exercise_tables(root: Path) -> str:
         for place, exercise in enumerate(frame.exercises(notebook), start=1):
             title, took, difficulty, asked = facts(exercise)
             link = f"[{place} · {title}](#{number}-{exercise.name})"
-            wrong = "\n".join(f"- {html(hint)}" for hint in said.get(exercise.name, []))
+            wrong = "\n".join(f"- {as_markdown(hint)}" for hint in said.get(exercise.name, []))
             parts.append(f"**{link}** ({took} minutes · {difficulty}) {asked}")
             parts.append(
                 f"<details><summary>Wrong answers that it finds</summary>\n\n{wrong}\n\n</details>"
@@ -353,9 +358,11 @@ def exercise_tables(root: Path) -> str:
     return "\n\n".join(parts)
 
 
-def html(text: str) -> str:
-    """A checker's hint is plain text: what Markdown would take for its own is escaped."""
-    return re.sub(r"([\\*_\[\]<>$])", r"\\\1", text)
+def as_markdown(text: str) -> str:
+    """A checker's hint: plain text, in which only `code` means something."""
+    parts = re.split(r"(`[^`]+`)", text)
+    parts[::2] = [re.sub(r"([\\*_\[\]<>$`])", r"\\\1", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 # lenet_utils
@@ -402,7 +409,7 @@ def as_rst(lines: list[str]) -> list[str]:
             made += ["::", "", *rows, ""]
             continue
         for row in rows:
-            if found := re.match(r'(\S(?:(?! {2}).)*?) {2,}(\S.*)', row):
+            if found := re.match(r"(\S(?:(?! {2}).)*?) {2,}(\S.*)", row):
                 made += ["", f"``{found[1]}``", f"    {escaped(found[2])}"]
             elif row.startswith(" ") and made and made[-1].startswith("    "):
                 made.append(f"    {escaped(row.strip())}")
@@ -413,11 +420,11 @@ def as_rst(lines: list[str]) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """A line of plain text, in which only `code` and *emphasis* mean something."""
+    """A line of a docstring: plain text, in which only `code` and *emphasis* mean something."""
     parts = re.split(r"(`[^`]+`)", text)
-    plain = [re.sub(r"([\\|]|\*\*|_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
-    code = [f"`{part}`" for part in parts[1::2]] + [""]
-    return "".join(a + b for a, b in zip(plain, code, strict=True))
+    parts[::2] = [re.sub(r"([\\|]|\*\*|_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
+    parts[1::2] = [f"`{part}`" for part in parts[1::2]]
+    return "".join(parts)
 
 
 def main() -> None:
