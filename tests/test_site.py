@@ -5,6 +5,7 @@ The browser is that of conftest.py; its screen is that of a desk, and once of a 
 
 import base64
 import functools
+import gzip
 import hashlib
 import html.parser
 import http.server
@@ -26,7 +27,7 @@ from nbformat.v4 import new_code_cell, new_output
 from playwright.sync_api import expect
 
 DESK, PHONE = (1200, 900), (375, 800)
-LARGEST = 1_000_000  # bytes of the first page, with all that it loads, not compressed
+LARGEST = 1_000_000  # bytes of the first page with all that it loads, compressed as they are sent
 CHAPTER = "notebooks/04_evaluation.html"
 WITH_PAGE = importlib.util.find_spec("lenet_utils.page") is not None  # the one that reads a digit
 expect.set_options(timeout=30_000)  # beside other tests all is slow
@@ -244,6 +245,21 @@ def test_a_pads_place_is_taken_by_its_picture():
 
 
 class Server(http.server.SimpleHTTPRequestHandler):
+    """Sends what is text compressed, as GitHub Pages does."""
+
+    def do_GET(self):
+        path = Path(self.translate_path(self.path))
+        path = path / "index.html" if path.is_dir() else path
+        if path.suffix not in (".html", ".css", ".js", ".svg") or not path.is_file():
+            return super().do_GET()
+        content = gzip.compress(path.read_bytes())
+        self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(path))
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
     def log_message(self, *_):
         pass
 
@@ -288,7 +304,7 @@ def test_the_first_page_is_small_and_leads_into_the_chapters(visit):
     sizes = [request.sizes()["responseBodySize"] for request in page.requests]
     assert 50_000 < sum(sizes) < LARGEST
     assert not any("mathjax" in request.url for request in page.requests)
-    expect(page.locator("h1")).to_contain_text("Draw a digit")
+    expect(page.locator("h1")).to_contain_text("Teach a network to read digits")
     for path in frame.chapters():
         link = page.locator("main").get_by_role("link", name=frame.title(frame.read(path)))
         expect(link).to_have_attribute("href", f"notebooks/{path.stem}.html")
@@ -314,6 +330,9 @@ def test_the_digit_page_is_at_work_on_the_first(visit, size, settings):
     expect(inner.locator("[aria-live]")).to_contain_text("reads 1")
     rest = "e => e.contentDocument.documentElement.scrollHeight - e.clientHeight"
     assert page.locator("iframe.digit").evaluate(rest) <= 1  # it need not be scrolled within
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    scheme = "e => e.contentWindow.getComputedStyle(e.contentDocument.documentElement).colorScheme"
+    assert page.locator("iframe.digit").evaluate(scheme) == "dark"
 
 
 def test_a_chapter_has_its_formulas_figures_and_solutions(visit):

@@ -109,13 +109,14 @@ def digit(source: Path) -> str:
     first page shows the pad of chapter 05.
     """
     if importlib.util.find_spec("lenet_utils.page") is None:
-        return f"[![{pad_text()}]({PICTURE.as_posix()})](notebooks/05_your_own_digits.ipynb)"
+        chapter = "[chapter 05](notebooks/05_your_own_digits.ipynb)"
+        return f"![{pad_text()}]({PICTURE.as_posix()})\n\n*The pad of {chapter}: one draws there.*"
     from lenet_utils import page
 
     (source / "_static" / "digit.html").write_text(page.html(), "utf-8")
     return (
         '<iframe class="digit" src="_static/digit.html" title="Draw a digit" loading="eager">'
-        "</iframe>\n\n[On a page of its own](path:_static/digit.html)"
+        '</iframe>\n\n<p><a href="_static/digit.html">The same on a page of its own</a></p>'
     )
 
 
