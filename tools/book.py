@@ -9,7 +9,6 @@ site/_build/html/index.html in a browser; no server and no network is needed.
 """
 
 import argparse
-import copy
 import functools
 import hashlib
 import importlib.util
@@ -113,7 +112,7 @@ def digit(source: Path) -> str:
         return f"![{pad_text()}]({PICTURE.as_posix()})\n\n*The pad of {chapter}: one draws there.*"
     from lenet_utils import page
 
-    (source / "_static" / "digit.html").write_text(page.html(), "utf-8")
+    (source / "_static" / "digit.html").write_bytes(page.html().encode())  # hashes are of lf
     return (
         '<iframe class="digit" src="_static/digit.html" title="Draw a digit" loading="eager">'
         '</iframe>\n\n<p><a href="_static/digit.html">The same on a page of its own</a></p>'
@@ -134,7 +133,7 @@ def read_me(root: Path = frame.ROOT) -> str:
 
 def chapter(path: Path, root: Path) -> NotebookNode:
     """A chapter as the site shows it: with its solutions folded in, and links within the site."""
-    notebook = copy.deepcopy(frame.chapter(path, root))
+    notebook = frame.read(path)
     number, answers = path.name[:2], solutions(path, root)
     cells = [new_markdown_cell(heading(notebook, path, root))]
     names = {exercise.name for exercise in frame.exercises(notebook)}
@@ -180,7 +179,7 @@ def solutions(path: Path, root: Path) -> dict[str, list[NotebookNode]]:
     path = path.parent / "solutions" / path.name
     if not path.exists():
         return {"": []}
-    notebook = copy.deepcopy(frame.read(path))
+    notebook = frame.read(path)
     names = {exercise.name for exercise in frame.exercises(notebook)}
     found, name = {"": []}, ""
     for cell in notebook.cells[1:]:
