@@ -37,7 +37,7 @@ WORDS, LINES = 120, 10  # read in a minute, of text and of code: slowly, as one 
 ROUTES = {  # a name, the chapters, whether with their sections Going further and their exercises
     "One afternoon": ("00", "04", False),
     "A week, a chapter a day": ("00", "04", True),
-    "A project of a few weeks: your own handwriting": ("00", "06", True),
+    "Some weeks, as far as one's own handwriting": ("00", "06", True),
     "The whole course, a chapter a session": ("00", "99", True),
 }
 
