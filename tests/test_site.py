@@ -234,6 +234,16 @@ def test_minutes_are_counted():
     assert [book.hours(n) for n in (20, 30, 31, 61)] == ["½ h", "½ h", "1 h", "1 ½ h"]
 
 
+def test_a_route_takes_as_long_as_its_chapters(site):
+    took = {path.name[:2]: book.minutes(frame.read(path)) for path in frame.chapters()}
+    afternoon = sum(t.core + t.run for number, t in took.items() if number <= "04")
+    course = sum(sum(t) for t in took.values())
+    text = plain((site / "teaching.html").read_text("utf-8"))
+    assert f"One afternoon 00 to 04 without {book.hours(afternoon)} " in text
+    assert f"a chapter a session 00 to {max(took)} with {book.hours(course)} " in text
+    assert f"{book.WORDS} words or {book.LINES} lines of code in a minute" in text
+
+
 def test_a_pads_place_is_taken_by_its_picture():
     shown = new_output("execute_result", {"text/plain": "Pad(draw a digit)"}, execution_count=1)
     cells = book.shown(new_code_cell("Pad(model)", outputs=[shown]))

@@ -85,8 +85,9 @@ def gather(source: Path, root: Path) -> None:
     (source / "api").mkdir()
     for name, page in api().items():
         (source / "api" / name).write_text(page, "utf-8")
-    tables = {"chapters": chapter_list(root), "needs": chapter_list(root, facts=True)}
+    tables = {"chapters": chapter_list(root), "needs": chapter_list(root, whole=True)}
     tables |= {"routes": routes(root), "exercises": exercise_tables(root), "digit": digit(source)}
+    tables["speed"] = f"{WORDS} words or {LINES} lines of code"
     for page in source.glob("*.md"):
         text = read(page)
         for name, table in tables.items():
@@ -136,11 +137,11 @@ def chapter(path: Path, root: Path) -> NotebookNode:
     notebook = frame.read(path)
     number, answers = path.name[:2], solutions(path, root)
     cells = [new_markdown_cell(heading(notebook, path, root))]
-    names = {exercise.name for exercise in frame.exercises(notebook)}
+    names = [exercise.name for exercise in frame.exercises(notebook)]
     for cell in notebook.cells[1:]:
         name = cell.id.removesuffix("-check")
         if cell.id in names:
-            if cell.id == min(names, key=[c.id for c in notebook.cells].index) and answers[""]:
+            if cell.id == names[0] and answers[""]:
                 cells += folded("What all solutions begin with", answers[""])
             cell.source = f"({number}-{cell.id})=\n{cell.source}"
         cells += shown(cell)
@@ -257,10 +258,6 @@ class Minutes(NamedTuple):
     run: int
     exercises: int
 
-    @property
-    def all(self) -> int:
-        return sum(self)
-
 
 def minutes(notebook: NotebookNode) -> Minutes:
     """Reading is counted (WORDS and LINES), running was measured, exercises say theirs."""
@@ -299,13 +296,13 @@ def hints(path: Path) -> dict[str, list[str]]:
     }
 
 
-def chapter_list(root: Path, facts: bool = False) -> str:
-    """A line for each chapter, and what it needs."""
+def chapter_list(root: Path, whole: bool = False) -> str:
+    """A line for each chapter; of the whole, with what it needs and how long it takes."""
     lines = []
     for path in frame.chapters(root):
         notebook = frame.read(path)
         needs = f"Needs {frame.needs(notebook)}. " if frame.needs(notebook) else ""
-        more = f". *{needs}{minutes(notebook).all} minutes.*" if facts else ""
+        more = f". *{needs}{sum(minutes(notebook))} minutes.*" if whole else ""
         name = f"[{frame.title(notebook)}](notebooks/{path.name})"
         lines.append(f"- **{name}**<br>{frame.summary(notebook)}{more}")
     return "\n".join(lines)
@@ -317,7 +314,7 @@ def routes(root: Path) -> str:
     rows = ["| route | chapters | exercises, *Going further* | time |", "|---|---|---|---|"]
     for name, (first, last, all_of_it) in ROUTES.items():
         chosen = {number: took for number, took in spent.items() if first <= number <= last}
-        took = sum(t.all if all_of_it else t.core + t.run for t in chosen.values())
+        took = sum(sum(t) if all_of_it else t.core + t.run for t in chosen.values())
         numbers = f"{min(chosen)} to {max(chosen)}"
         rows.append(
             f"| {name} | {numbers} | {'with' if all_of_it else 'without'} | {hours(took)} |"
@@ -327,7 +324,7 @@ def routes(root: Path) -> str:
     for path in frame.chapters(root):
         took = spent[path.name[:2]]
         name = f"[{frame.title(frame.read(path))}](notebooks/{path.name})"
-        rows.append(f"| {name} | {' | '.join(map(str, took))} | {took.all} |")
+        rows.append(f"| {name} | {' | '.join(map(str, took))} | {sum(took)} |")
     return "\n".join(rows)
 
 
