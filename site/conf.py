@@ -39,6 +39,7 @@ html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
 html_favicon = "_static/favicon.svg"
 html_copy_source = False
+html_use_index = html_domain_indices = False  # there is a search
 html_context = {"default_mode": "auto"}  # light or dark as the system is, until one chooses
 html_sidebars = {"index": [], "teaching": []}
 html_theme_options = {

@@ -23,7 +23,7 @@ import book
 import classroom
 import frame
 import pytest
-from nbformat.v4 import new_code_cell, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from playwright.sync_api import expect
 
 DESK, PHONE = (1200, 900), (375, 800)
@@ -212,9 +212,8 @@ def test_teachers_find_each_exercise_its_time_and_its_wrong_answers(site):
         for exercise in frame.exercises(notebook):
             title, minutes, difficulty, _ = book.facts(exercise)
             assert f"{title} ({minutes} minutes · {difficulty})" in text
-    hints = [
-        hint for path in frame.solutions() for said in book.hints(path).values() for hint in said
-    ]
+    sources = [cell.source for path in frame.solutions() for cell in frame.read(path).cells]
+    hints = re.findall(r"^✗ (.+)$", "\n".join(sources), re.M)
     assert len(hints) > 3 * len(frame.solutions())
     bare = text.replace("`", "")
     assert [hint for hint in hints if " ".join(hint.replace("`", "").split()) not in bare] == []
@@ -222,15 +221,19 @@ def test_teachers_find_each_exercise_its_time_and_its_wrong_answers(site):
 
 def test_minutes_are_counted():
     """A chapter's words and lines of code, its recording, and the minutes of its exercises."""
-    notebook = frame.read(frame.chapters()[4])
-    took = book.minutes(notebook)
-    cells = [cell for cell in notebook.cells if not cell.source.startswith("## Going further")]
-    longer = frame.read(frame.chapters()[4])
-    longer.cells.insert(2, new_code_cell("\n".join(["a = 1"] * 10 * book.LINES)))
-    assert book.minutes(longer) == took._replace(core=took.core + 10)
+    path = next(p for p in frame.chapters() if "## Going further" in p.read_text("utf-8"))
+    notebook, took = frame.read(path), book.minutes(frame.read(path))
     assert took.run == -(-notebook.metadata.recorded.seconds // 60)
-    said = [int(n) for cell in cells for n in re.findall(r"^\*(\d+) minutes · ", cell.source, re.M)]
-    assert took.exercises == sum(said) > 0
+    texts = "\n".join(cell.source for cell in notebook.cells)
+    assert took.exercises == sum(map(int, re.findall(r"^\*(\d+) minutes · ", texts, re.M))) > 0
+    code = new_code_cell("\n".join(["a = 1"] * 10 * book.LINES))
+    words = new_markdown_cell("word " * 10 * book.WORDS)
+    starts = [cell.source.partition(":")[0].partition("\n")[0] for cell in notebook.cells]
+    for start, further, core in [("## Going further", 20, 0), ("## Recap", 0, 20)]:
+        longer = frame.read(path)
+        longer.cells[starts.index(start) + 1 : starts.index(start) + 1] = [code, words]
+        more = took._replace(further=took.further + further, core=took.core + core)
+        assert book.minutes(longer) == more
     assert [book.hours(n) for n in (20, 30, 31, 61)] == ["½ h", "½ h", "1 h", "1 ½ h"]
 
 
@@ -397,17 +400,15 @@ def test_search_finds_receptive_field(visit):
 def test_a_phone_shows_each_page_without_scrolling_sideways(visit, pages, kind):
     names = [name for name in pages if name.startswith(f"{kind}/") or name == f"{kind}.html"]
     page = visit(names[0], PHONE)
-    root = "document.documentElement."
+    wide = """all => all.filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth)
+        .map(e => `${e.tagName} ${e.className} ${e.scrollWidth}`)"""
     for name in names:
-        page.goto(name_at(page, name))
-        width = page.evaluate(f"[{root}scrollWidth, {root}clientWidth]")
-        assert (name, width[0]) == (name, PHONE[0]) and width[1] <= PHONE[0]
+        page.goto("/".join([*page.url.split("/")[:3], name]))
+        around = page.locator("article.bd-article").locator("xpath=ancestor-or-self::*")
+        assert (name, around.evaluate_all(wide)) == (name, [])
+        assert page.evaluate("document.documentElement.clientWidth") == PHONE[0]
     size = page.locator("main p").first.evaluate("e => parseFloat(getComputedStyle(e).fontSize)")
     assert size >= 16
-
-
-def name_at(page, name):
-    return "/".join([*page.url.split("/")[:3], name])
 
 
 def test_it_opens_from_the_disk(browser, site):
