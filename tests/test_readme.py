@@ -8,6 +8,7 @@ import textwrap
 
 import benchmark
 import frame
+import pytest
 
 from lenet_utils import lesson, models
 
@@ -75,7 +76,9 @@ def test_what_chapter_09_reached_is_the_stored():
 
 
 def test_commands_stand_once_for_each_system():
-    for tool, requirements in (("jupyter lab", ""), ("pytest", "tests[/\\\\]")):
+    commands = [("jupyter lab", ""), ("pytest", r"tests[/\\]")]
+    commands += [(r"tools[/\\]book\.py", r"site[/\\]")]
+    for tool, requirements in commands:
         install = rf".*-r {requirements}requirements\.txt.*{tool}"
         unix = re.findall(rf"^python3 -m venv \.venv && {install}.*$", README, re.MULTILINE)
         windows = re.findall(rf'^cmd /c "py -m venv \.venv && {install}.*"$', README, re.MULTILINE)
@@ -104,8 +107,9 @@ def test_messages_that_it_explains_exist():
     assert [message for message in messages if message not in code] == []
 
 
-def test_ci_runs_the_command_of_readme():
-    ci = (frame.ROOT / ".ci" / "run").read_text("utf-8")
+@pytest.mark.parametrize("file", [".ci/run", ".github/workflows/site.yml"])
+def test_ci_runs_the_command_of_readme(file):
+    ci = (frame.ROOT / file).read_text("utf-8")
     pattern = re.search(r"grep -E '([^']+)' README.md", ci)[1]
     assert len(re.findall(pattern.replace("^", "(?m)^"), README)) == 1
 
@@ -116,7 +120,7 @@ def test_the_bounds_of_packages_stand_once():
     assert re.findall(r'"([^"]+)"', dependencies)
     assert not re.search("[<>=]", dependencies)
     names = re.findall(r'^requires = \["([\w-]+)', project, re.M)
-    for name in ("requirements.txt", "tests/requirements.txt"):
+    for name in ("requirements.txt", "site/requirements.txt", "tests/requirements.txt"):
         names += re.findall(r"^([\w-]+)[<>=]", (frame.ROOT / name).read_text("utf-8"), re.M)
     assert len(names) == len(set(names))
     assert set(re.findall(r'"([^"]+)"', dependencies)) <= set(names)
