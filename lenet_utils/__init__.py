@@ -7,6 +7,7 @@ distortions digits as other hands might have written them, to train on
 models      the network, the original of 1998, and what each of their layers costs
 evaluation  predictions, accuracy and its interval, calibration
 training    recipes, the training loop, and what is kept of it in a file
+speed       what makes training faster: fewer operations, better steps, fewer images
 procedure_1998 how the original was taught, image by image
 plots       the drawings that more than one chapter uses
 lesson      what makes a notebook a lesson: checks, exercises, showing source
@@ -14,9 +15,9 @@ files       writing files whole, and knowing beforehand that one can
 pad         a pad to draw digits on, in a notebook
 
 A room imports only rooms above it, and files: data uses preparation, distortions and models use
-data, evaluation data and models, training all of these, procedure_1998 data, models and training,
-plots data and models, and pad data, evaluation and training; preparation, alterations, lesson and
-files stand alone.
+data, evaluation data and models, training all of these, speed and procedure_1998 data, models and
+training, plots data and models, and pad data, evaluation and training; preparation, alterations,
+lesson and files stand alone.
 """
 
-__version__ = "0.6.0"  # raise it when a chapter needs something new: setup cells ask for it
+__version__ = "0.7.0"  # raise it when a chapter needs something new: setup cells ask for it

@@ -86,6 +86,7 @@ class LargestOfFour(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, four: Tensor) -> Tensor:
+        """The largest of four, or 0."""
         two = torch.maximum(*four.chunk(2, 1))
         one = torch.maximum(*two.chunk(2, 1)).relu_()
         ctx.save_for_backward(four, two, one)
@@ -94,6 +95,7 @@ class LargestOfFour(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> Tensor:
+        """The gradient of the four."""
         four, two, one = ctx.saved_tensors
         gradient = _where_positive(gradient, one, 0)
         for maps in (two, four):
