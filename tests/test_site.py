@@ -39,6 +39,12 @@ def site(tmp_path_factory):
     return book.build(tmp_path_factory.mktemp("site"))
 
 
+def test_links_of_the_pages_lead_somewhere_where_they_stand_too():
+    for page in book.SITE.glob("*.md"):
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
 class Page(html.parser.HTMLParser):
     """What a page leads to and loads, its pictures, and the places one can be led to."""
 

@@ -89,7 +89,7 @@ def gather(source: Path, root: Path) -> None:
     tables |= {"routes": routes(root), "exercises": exercise_tables(root), "digit": digit(source)}
     tables["speed"] = f"{WORDS} words or {LINES} lines of code"
     for page in source.glob("*.md"):
-        text = read(page)
+        text = read(page).replace("](../", "](")  # here the notebooks lie beneath the pages
         for name, table in tables.items():
             text = text.replace(f"<!-- {name} -->", table)
         page.write_text(text, "utf-8")
