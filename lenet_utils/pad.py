@@ -24,6 +24,7 @@ NETWORK = "robust"  # the one that ships which answers if none is given
 SIDE = 280
 WEB = Path(__file__).with_name("web")  # what runs in the browser
 Prepare = Callable[[ndarray], Tensor]
+Doubt = Callable[[Tensor], bool]
 
 
 def drawn(strokes: list[dict]) -> ndarray:
@@ -45,9 +46,10 @@ class Pad(anywidget.AnyWidget):
     model    an nn.Module with ten outputs, logits or (LeNet(softmax=True)) probabilities; a
              network that ships if left out
     prepare  makes of a picture, as `drawn` returns it, uint8 (1, 1, 32, 32)
+    doubt    of the model's outputs (1, 10), whether to say "I don't know"; never, if left out
 
     `kept` is a list of the drawings kept: dicts {"label": 0 to 9 or None, "strokes": […]}. What
-    `prepare` or the model raises is shown as the answer.
+    `prepare`, the model or `doubt` raises is shown as the answer.
     """
 
     # The browser gets one program: the paper, and what connects it with Python.
@@ -57,10 +59,15 @@ class Pad(anywidget.AnyWidget):
     drawing = Dict({"number": 0, "strokes": []}).tag(sync=True, echo_update=False)
     answer = Dict().tag(sync=True)
 
-    def __init__(self, model: nn.Module | None = None, prepare: Prepare = data.prepare) -> None:
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        prepare: Prepare = data.prepare,
+        doubt: Doubt = lambda outputs: False,
+    ) -> None:
         super().__init__()
         self.model = training.shipped(NETWORK).model if model is None else model
-        self.prepare, self.kept = prepare, []
+        self.prepare, self.doubt, self.kept = prepare, doubt, []
         self.on_msg(self._keep)
         self._answer()
 
@@ -94,8 +101,9 @@ class Pad(anywidget.AnyWidget):
                 softmax = getattr(self.model, "softmax", False)
                 shares = (outputs if softmax else outputs.softmax(1))[0].tolist()
                 digit = int(outputs.argmax())
+                reads = "I don't know. Perhaps" if self.doubt(outputs) else "The network reads"
                 answer["probabilities"] = shares
-                answer["text"] = f"The network reads {digit} ({100 * shares[digit]:.0f} %)."
+                answer["text"] = f"{reads} {digit} ({100 * shares[digit]:.0f} %)."
         except Exception as error:  # elsewhere nobody would see it
             name = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
             answer["text"] = f"{name}{error}"

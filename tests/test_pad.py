@@ -101,6 +101,23 @@ def test_another_way_to_prepare():
     assert found["image"] == data.resize(pad.drawn(ONE)).flatten().tolist()
 
 
+@pytest.mark.parametrize(
+    "limit, text", [(0.4, "The network reads"), (0.6, "I don't know. Perhaps")]
+)
+def test_doubt_is_asked_about_the_outputs(limit, text):
+    """A model that gives a 3 half of the probability, and the others the rest."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1024, 10))
+    nn.init.zeros_(model[1].weight)
+    nn.init.zeros_(model[1].bias)
+    nn.init.constant_(model[1].bias[3], float(np.log(9)))
+    doubting = pad.Pad(model, doubt=lambda outputs: outputs.softmax(1).max().item() < limit)
+    assert answer(doubting, SEVEN)["text"] == f"{text} 3 (50 %)."
+    assert doubting.answer["probabilities"] == pytest.approx(
+        [0.5 if n == 3 else 1 / 18 for n in range(10)]
+    )
+    assert answer(doubting, [], 2)["text"] == "Draw a digit."  # about no ink there is no doubt
+
+
 EMPTY = {"image": [], "probabilities": []}
 
 
@@ -126,6 +143,7 @@ def raising(error):
 def test_what_prepare_raises_is_said(error, text):
     found = answer(pad.Pad(prepare=raising(error)), SEVEN)
     assert found == {"number": 1, "text": text, "kept": "0 kept", **EMPTY}
+    assert answer(pad.Pad(doubt=raising(error)), SEVEN)["text"] == text
 
 
 @pytest.mark.parametrize("outputs, bias", [(9, 0.0), (10, float("nan"))])
