@@ -1,6 +1,6 @@
 """A web page of one file that reads a drawn digit, the network in it, in any browser, offline.
 
-    python -m lenet_utils.page digit.html
+python -m lenet_utils.page digit.html
 """
 
 import base64
@@ -27,7 +27,9 @@ def html(model: LeNet | None = None) -> str:
     """
     model = training.shipped(NETWORK).model if model is None else model
     if not isinstance(model, LeNet):
-        raise TypeError(f"expected a LeNet, which web/lenet.js computes, got {type(model).__name__}")
+        raise TypeError(
+            f"expected a LeNet, which web/lenet.js computes, got {type(model).__name__}"
+        )
     parameters = [p.detach().cpu().float().numpy().ravel() for p in model.parameters()]
     values = b"".join(p.astype("<f4").tobytes() for p in parameters)
     data = {

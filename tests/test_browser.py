@@ -1,14 +1,12 @@
 """The drawing pad in JupyterLab, as a reader uses it: mouse, finger, keyboard; desktop and phone.
 
-A browser of the system, or Playwright's own, runs without a window. Without one these tests are
-skipped; they fail if the environment variable REQUIRE_BROWSER is 1.
+The browser is that of conftest.py.
 """
 
 import contextlib
 import json
 import os
 import re
-import shutil
 import socket
 import statistics
 import subprocess
@@ -18,37 +16,18 @@ import urllib.request
 
 import frame
 import pytest
-from playwright.sync_api import Error, expect, sync_playwright
+from playwright.sync_api import expect
 
 PAD = "pad"  # what the chapter calls its last one
 NOTEBOOK = frame.read(frame.ROOT / "notebooks" / "05_your_own_digits.ipynb")
 NEEDED = {"setup", "imports", "own-head", "own-pad"}  # by that; nbval runs the rest
 NOTEBOOK.cells = [cell for cell in NOTEBOOK.cells if cell.id in NEEDED]
-BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome")
 TOKEN = "a-reader"
 QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 ONE = [[(140, 50), (140, 230)]]
 THREE = [[(85, 60), (180, 60), (125, 130), (175, 150), (190, 190), (150, 230), (90, 220)]]
 SEVEN = [[(80, 60), (200, 60), (130, 230)]]
 expect.set_options(timeout=30_000)  # beside other tests all is slow
-
-
-@pytest.fixture(scope="session")
-def browser():
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    choices = [{"executable_path": found}] if found else [{"channel": "chrome"}, {}]
-    with sync_playwright() as playwright:
-        for choice in choices:
-            try:
-                browser = playwright.chromium.launch(**choice, args=["--no-sandbox"])
-                break
-            except Error as error:
-                problem = error.message.splitlines()[0]
-        else:
-            assert os.environ.get("REQUIRE_BROWSER") != "1", problem
-            pytest.skip(f"no browser: {problem}")
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
