@@ -9,11 +9,12 @@ function layersOf(numbers) {
   const layer = (inputs, outputs) => ({ weight: take(inputs * outputs), bias: take(outputs) });
   const sizes = [[25, 6], [6 * 25, 16], [16 * 25, 120], [120, 84], [84, 10]];
   const layers = sizes.map(([inputs, outputs]) => layer(inputs, outputs));
-  if (used !== numbers.length) throw new Error(`expected ${used} parameters, got ${numbers.length}`);
+  if (used !== numbers.length)
+    throw new Error(`expected ${used} parameters, got ${numbers.length}`);
   return layers;
 }
 
-/** Convolution and ReLU: maps of side×side → maps of (side - 4)×(side - 4), one for each bias. */
+/** Convolution and ReLU: maps of side×side → maps of side - 4 by side - 4, one for each bias. */
 function convolve(maps, side, { weight, bias }) {
   const smaller = side - KERNEL + 1, count = maps.length / side ** 2;
   const result = new Float32Array(bias.length * smaller ** 2);
@@ -50,7 +51,7 @@ function connect(inputs, { weight, bias }) {
     inputs.reduce((sum, input, n) => sum + weight[output * inputs.length + n] * input, start));
 }
 
-/** Pixels, 32×32 from 0 (paper) to 255 (ink) → what each layer answers, and the probabilities. */
+/** Pixels, 32×32 from 0 (paper) to 255 (ink) → what each layer answers, and probabilities. */
 function read(pixels, [first, second, third, fourth, fifth], [average, deviation]) {
   const input = Float32Array.from(pixels, (pixel) => (pixel / 255 - average) / deviation);
   const edges = convolve(input, 32, first); // 6 maps of 28×28

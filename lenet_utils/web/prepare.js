@@ -8,9 +8,12 @@
 
 const WORKING_SIDE = 512, BOX = 20, MNIST_SIDE = 28;
 
-const plane = (height, width, values = new Float64Array(height * width)) => ({ height, width, values });
 const longer = ({ height, width }) => Math.max(height, width);
 const clip = (value, low = 0, high = 1) => (value < low ? low : value > high ? high : value);
+
+function plane(height, width, values = new Float64Array(height * width)) {
+  return { height, width, values };
+}
 
 function mean(values) {
   let sum = 0;
@@ -65,7 +68,7 @@ function lightness({ height, width, channels = 1, values }) {
     for (const part of parts) part.forEach((value, place) => (colour += alpha[place] * value));
     const ground = colour / Math.max(3 * pixels * mean(alpha), 1e-9) < 0.5 ? 1 : 0;
     for (const part of parts)
-      part.forEach((value, place) => (part[place] = alpha[place] * value + (1 - alpha[place]) * ground));
+      for (let n = 0; n < pixels; n += 1) part[n] = alpha[n] * part[n] + (1 - alpha[n]) * ground;
   }
   const spreads = parts.map((part) => (channels > 1 ? moments(part).deviation : 0));
   const light = plane(height, width, parts[spreads.indexOf(Math.max(...spreads))]);
@@ -81,11 +84,13 @@ function findInk({ height, width, values }) {
   const { skewness } = moments(apart), few = Math.abs(skewness) > 1;
   const size = Math.max(1, Math.floor(Math.min(height, width) / 20));
   const corners = [[0, 0], [0, width - size], [height - size, 0], [height - size, width - size]];
-  const corner = ([top, left]) => mean(cropped(plane(height, width, apart), top, left, size, size).values);
-  const darkInk = few ? skewness < 0 : mean(corners.map(corner)) > mean(ends(apart));
+  const whole = plane(height, width, apart);
+  const ofCorners = corners.map(([top, left]) => mean(cropped(whole, top, left, size, size).values));
+  const darkInk = few ? skewness < 0 : mean(ofCorners) > mean(ends(apart));
   const light = darkInk ? values : filled(values.length, (place) => 1 - values[place]);
   const ink = paperOf({ height, width, values: light }, few, 3); // still paper
-  for (let n = 0; n < ink.length; n += 1) ink[n] = clip((ink[n] - light[n]) / Math.max(ink[n], 0.05));
+  for (let n = 0; n < ink.length; n += 1)
+    ink[n] = clip((ink[n] - light[n]) / Math.max(ink[n], 0.05));
   const [, top] = ends(ink);
   if (top < 0.05) throw new Error("There is no ink that stands out from this paper.");
   for (let n = 0; n < ink.length; n += 1) ink[n] /= top;
@@ -96,8 +101,10 @@ function cutOut({ height, width, values: ink }) {
   const { labels, sizes } = strokesOf(plane(height, width, ink));
   const smallest = 0.05 * ends(sizes)[1];
   const kept = new Uint8Array(labels.length);
-  for (let n = 0; n < kept.length; n += 1) kept[n] = labels[n] && sizes[labels[n]] >= smallest ? 1 : 0;
-  const near = dilated(plane(height, width, kept), Math.max(1, nearest(Math.max(height, width) / MNIST_SIDE)));
+  for (let n = 0; n < kept.length; n += 1)
+    kept[n] = labels[n] && sizes[labels[n]] >= smallest ? 1 : 0;
+  const radius = Math.max(1, nearest(Math.max(height, width) / MNIST_SIDE));
+  const near = dilated(plane(height, width, kept), radius);
   const rest = filled(ink.length, (place) => (near[place] ? ink[place] : 0));
   const rows = [], columns = [];
   for (let place = 0; place < rest.length; place += 1)
