@@ -544,7 +544,9 @@ def test_the_time_of_a_frame_is_shown(reader, record_property, capsys):
             .observe(document.body, { attributeFilter: ["data-milliseconds"] });"""
     )
     reader.draw(THREE + SEVEN + ONE)
-    expect(reader.page.locator("#speed")).to_have_text(re.compile(r"see: \d+\.\d ms \(median of \d+"))
+    expect(reader.page.locator("#speed")).to_have_text(
+        re.compile(r"see: \d+\.\d ms \(median of \d+")
+    )
     times = reader.page.evaluate("times")
     record_property("milliseconds", statistics.median(times))
     with capsys.disabled():
