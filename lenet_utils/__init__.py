@@ -13,11 +13,12 @@ plots       the drawings that more than one chapter uses
 lesson      what makes a notebook a lesson: checks, exercises, showing source
 files       writing files whole, and knowing beforehand that one can
 pad         a pad to draw digits on, in a notebook
+page        a web page of one file that reads a drawn digit
 
 A room imports only rooms above it, and files: data uses preparation, distortions and models use
 data, evaluation data and models, training all of these, speed and procedure_1998 data, models and
-training, plots data and models, and pad data, evaluation and training; preparation, alterations,
-lesson and files stand alone.
+training, plots data and models, pad data, evaluation and training, and page data, models and
+training; preparation, alterations, lesson and files stand alone.
 """
 
-__version__ = "0.7.0"  # raise it when a chapter needs something new: setup cells ask for it
+__version__ = "0.8.0"  # raise it when a chapter needs something new: setup cells ask for it

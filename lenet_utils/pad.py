@@ -52,8 +52,10 @@ class Pad(anywidget.AnyWidget):
     `prepare`, the model or `doubt` raises is shown as the answer.
     """
 
-    # The browser gets one program: the paper, and what connects it with Python.
-    _esm = "\n".join((WEB / name).read_text("utf-8") for name in ("drawing.js", "pad.js"))
+    # The browser gets one program: the paper, the answer, and what connects them with Python.
+    _esm = "\n".join(
+        (WEB / name).read_text("utf-8") for name in ("drawing.js", "answer.js", "pad.js")
+    )
     _css = (WEB / "pad.css").read_text("utf-8")
     # From the browser, and back; an answer has the number of the drawing that it is about.
     drawing = Dict({"number": 0, "strokes": []}).tag(sync=True, echo_update=False)

@@ -36,7 +36,8 @@ class Checks:
     """
 
     def __init__(self, number: int, defining: str, assigned: str = "", **names):
-        self.cells = {cell.id: cell for cell in frame.read(frame.chapters()[number]).cells}
+        (file,) = (file for file in frame.chapters() if file.name.startswith(f"{number:02}_"))
+        self.cells = {cell.id: cell for cell in frame.read(file).cells}
         self.sources = {
             name: definitions(self.cells[name].source, assigned.split())
             for name in defining.split()

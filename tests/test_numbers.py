@@ -79,7 +79,9 @@ def outputs(cell):
     for output in cell.outputs:
         yield output.get("text", "")
         yield from (
-            str(text) for kind, text in output.get("data", {}).items() if "image/" not in kind
+            str(text)
+            for kind, text in output.get("data", {}).items()
+            if "image/" not in kind and "srcdoc=" not in text  # a whole page
         )
 
 

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import nbformat
 from nbformat import NotebookNode
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from lenet_utils import __version__, lesson
 from lenet_utils.files import write_whole
@@ -216,19 +217,20 @@ def setup(notebook: NotebookNode, root: Path) -> str:
     """The setup cell, which asks for lenet_utils and for what else the notebook imports."""
     lines = (root / "requirements.txt").read_text("utf-8").splitlines()
     lines = [line.partition(" #")[0].strip() for line in lines if line[:1] not in ("", "#", "-")]
-    bounds = {Requirement(line).name.lower(): line for line in lines}
+    bounds = {canonicalize_name(Requirement(line).name): line for line in lines}
     there = {"lenet_utils", *project(root)["project"]["dependencies"]}
     waiting, needed = imported(notebook), {}
     while waiting:
         module = waiting.pop()
-        package = distributions().get(module, [module])[0].lower()
+        package = canonicalize_name(distributions().get(module, [module])[0])
         if package not in bounds:
             raise ValueError(f"{module} is imported: add its package to requirements.txt")
         if package not in there and module not in needed:
             needed[module] = bounds[package]
             # The setup cell installs without dependencies: it names them, if requirements.txt does.
             further = [r for r in importlib.metadata.requires(package) or [] if "extra ==" not in r]
-            waiting |= {Requirement(line).name for line in further} & bounds.keys()
+            further = {canonicalize_name(Requirement(line).name) for line in further}
+            waiting |= {name.replace("-", "_") for name in further & bounds.keys()}
     settings = project(root)
     address, ref = settings["project"]["urls"]["Repository"], settings["tool"]["notebooks"]["ref"]
     return SETUP.format(

@@ -29,8 +29,8 @@ function make(kind, attributes = {}, ...content) {
 /**
  * Put paper, buttons and a brush into an element; onChange is called after every change.
  *
- * Returns `strokes`, a copy; `busy`, whether a stroke is being drawn; and `replace(strokes)`, which
- * cannot be undone and calls nothing.
+ * Returns `strokes`, a copy; `busy`, whether a stroke is being drawn; `load(strokes)`, which puts
+ * others on the paper; and `replace(strokes)`, which cannot be undone and calls nothing.
  */
 function makeDrawing(element, { onChange = () => {} } = {}) {
   const help = make("p", { id: `drawing-${crypto.getRandomValues(new Uint32Array(1))[0]}` }, HELP);
@@ -122,10 +122,10 @@ function makeDrawing(element, { onChange = () => {} } = {}) {
     if (past.length) change(past.pop());
   }
 
-  function clear() {
+  function load(others) {
     end();
     if (strokes.length) past.push(strokes);
-    change([]);
+    change(structuredClone(others));
   }
 
   function place(event) {
@@ -186,7 +186,7 @@ function makeDrawing(element, { onChange = () => {} } = {}) {
     paint();
   });
   undoButton.addEventListener("click", undo);
-  clearButton.addEventListener("click", clear);
+  clearButton.addEventListener("click", () => load([]));
   paint();
 
   return {
@@ -196,6 +196,7 @@ function makeDrawing(element, { onChange = () => {} } = {}) {
     get busy() {
       return stroke !== null;
     },
+    load,
     replace(others) {
       [strokes, past, stroke] = [structuredClone(others), [], null];
       paint();
