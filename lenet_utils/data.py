@@ -22,6 +22,11 @@ ARCHIVES = Path(__file__).with_name("mnist")
 SUBSETS = ("train", "validation", "train+validation", "test")
 # Of the pixels of the 60,000 training images, resized to 32×32: `mean_std` gives these two.
 MEAN, STD = 0.1309002547998366, 0.28928823901803874
+# Test images whose label fewer than three of five people chose, in place of a program's guess:
+# counted from the votes published with C. G. Northcutt, A. Athalye, J. Mueller, "Pervasive label
+# errors in test sets destabilize machine learning benchmarks", NeurIPS 2021
+# (github.com/cleanlab/label-errors, mturk/).
+DISPUTED = [947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729]
 
 
 class Digits(NamedTuple):

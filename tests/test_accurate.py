@@ -333,7 +333,7 @@ def test_what_the_trials_did_not_find_is_not_tested(small, monkeypatch, capsys):
 # What is on file
 
 
-@pytest.mark.parametrize("part", ["trials"])
+@pytest.mark.parametrize("part", ["trials", "tests"])
 def test_all_is_stored_as_it_stands_here(part):
     ways = accurate.rungs() if part == "tests" else accurate.trials(STORED["trials"])
     assert list(STORED[part]) == list(ways)
@@ -365,6 +365,32 @@ def test_the_recipe_keeps_within_the_arithmetic_of_50_plain_epochs():
     averages = 3 * 61_706 / recipe.batch_size  # of weights, after each step
     spent = recipe.epochs * (accurate.arithmetic(recipe) + averages)
     assert spent <= 50 * accurate.arithmetic(plain)
+
+
+def test_the_mistakes_on_file_are_those_of_the_accuracies():
+    labels, runs = data.load("test").labels, []
+    for of in STORED["tests"].values():
+        runs += zip(of["accuracy"], of["wrong"], strict=True)
+    runs += [(of["accuracy"], of["wrong"]) for of in STORED["together"].values()]
+    for accuracy, wrong in runs:
+        for reading, text in wrong.items():
+            pairs = [pair.split(":") for pair in text.split()]
+            assert all(labels[int(image)] != int(answer) for image, answer in pairs)
+            assert len({image for image, _ in pairs}) == round(1e4 * (1 - accuracy[reading]))
+
+
+def test_five_together_and_what_05_counts_are_of_the_rungs_as_they_are():
+    rungs = STORED["tests"]
+    assert list(STORED["together"]) == list(rungs)
+    for name, of in STORED["together"].items():
+        assert of["recipe"] == rungs[name]["recipe"]
+    assert list(STORED["counted"]) == accurate.COUNTED
+    for name, of in STORED["counted"].items():  # the same networks as judged before
+        counted, weights = (
+            [run["as they are"] for run in of["accuracy"]],
+            accurate.DISTILLED.weights,
+        )
+        assert counted == [accuracy[weights] for accuracy in rungs[name]["accuracy"]]
 
 
 def test_a_cheap_rung_again():
