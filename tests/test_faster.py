@@ -78,6 +78,24 @@ def test_two_processes_equal_one(tmp_path, monkeypatch):
         assert (one - first).abs().max() < 1e-12 < 1e-4 < (one - before).abs().max()
 
 
+@pytest.mark.parametrize("processes, possible", [(1, True), (2, True), (3, False), (4, True)])
+def test_shares_are_equal_or_refused(monkeypatch, processes, possible):
+    """The mean of means is that of all only if each is of as many images."""
+    monkeypatch.setattr(dist, "get_world_size", lambda: processes)
+    if not possible:
+        with pytest.raises(ValueError, match="3 equal shares of 40"):
+            several.EqualShares(digits(), BATCH)
+        return
+    seen = []
+    for rank in range(processes):
+        monkeypatch.setattr(dist, "get_rank", lambda rank=rank: rank)
+        torch.manual_seed(0)
+        seen.append([images for images, _ in several.EqualShares(digits(), BATCH)])
+        assert {len(images) for images in seen[-1]} == {BATCH // processes}
+    together = torch.cat([torch.cat(parts) for parts in seen]).flatten(1)
+    assert len(together.unique(dim=0)) == len(digits().images.flatten(1).unique(dim=0))
+
+
 # The ladder
 
 
@@ -266,11 +284,35 @@ def test_the_program_of_chapter_09_is_that_of_the_tools():
 
 # What chapter 09 writes out
 
+CELLS = {cell.id: cell for cell in frame.read(frame.chapters()[9]).cells}
+
+
+def test_times_are_of_one_thread():
+    """It says so of the reader's processor, too; the recorder has set it for its own."""
+    assert "\ntorch.set_num_threads(1)" in CELLS["imports"].source
+
+
+@pytest.mark.parametrize("name", ["slower", "gain"])
+def test_a_guess_is_compared_with_what_no_later_cell_replaces(name):
+    """Readers put their guesses in when they like, and run two cells."""
+    code = [cell.source for cell in CELLS.values() if cell.cell_type == "code"]
+    assert any(re.search(rf"^compare\(\w+, {name}\b", source, re.M) for source in code)
+    assert sum(bool(re.search(rf"^{name} =", source, re.M)) for source in code) == 1
+
+
+def test_both_runs_of_several_processes_are_recorded():
+    """Where they do not run, the cell says so and the chapter goes on."""
+    (output,) = CELLS["several-run"].outputs
+    assert re.findall(r"^processes: (\d), \d+ images/s$", output.text, re.M) == ["1", "2"]
+
+
 CHECKS = Checks(
     9,
-    "profile newton fair ladder-table losers",
+    "profile newton fair fair-gradient ladder-table losers",
     **{"statistics": statistics, "profile": profile, "ProfilerActivity": ProfilerActivity},
     t=scipy.stats.t,
+    ttest_ind=scipy.stats.ttest_ind,
+    torch=torch,
     time=SimpleNamespace(perf_counter=count().__next__),
     base=[1.0, 2.0, 4.0],
     times={"fast, other": [3.0, 4.0, 4.0]},
@@ -342,6 +384,37 @@ def intervals_are_students(chapter):
     mean, half = chapter.mean_and_half(values)
     low, high = scipy.stats.t.interval(0.95, 3, statistics.mean(values), scipy.stats.sem(values))
     assert (mean - half, mean + half) == pytest.approx((low, high))
+
+
+@notices(
+    ("ladder-table", "(ours, theirs, equal_var", "(theirs, ours, equal_var"),
+    ("ladder-table", "equal_var=False", "equal_var=True"),
+    ("ladder-table", "mean(ours) - statistics.mean(theirs)", "mean(theirs)"),
+)
+def leads_are_welchs(chapter):
+    ours, theirs = [3.0, 5.0, 4.0, 9.0], [1.0, 1.5, 2.0, 1.2, 1.1, 1.3]
+    parts = [statistics.variance(values) / len(values) for values in (ours, theirs)]
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (len(values) - 1) for part, values in zip(parts, (ours, theirs), strict=True)
+    )
+    half = scipy.stats.t.ppf(0.975, freedom) * sum(parts) ** 0.5
+    lead = mean(ours) - mean(theirs)
+    assert chapter.lead(ours, theirs) == pytest.approx((lead, lead - half, lead + half))
+
+
+@notices(
+    ("fair-gradient", ".relu()", ""),
+    ("fair-gradient", "torch.maximum(*four", "torch.minimum(*four"),
+)
+def what_is_timed_computes_the_same(chapter):
+    torch.manual_seed(0)
+    one = torch.randn(5, 8, 3, 3, requires_grad=True)
+    other = one.detach().clone().requires_grad_()
+    for call, maps in ((chapter.by_torch, one), (speed.LargestOfFour.apply, other)):
+        values = call(maps)
+        (values * torch.arange(values.numel()).view_as(values)).sum().backward()
+    assert torch.equal(chapter.by_torch(one), speed.LargestOfFour.apply(other))
+    assert torch.equal(one.grad, other.grad)
 
 
 test_chapter, test_what_is_broken_is_noticed = CHECKS.tests()

@@ -7,6 +7,7 @@
     python tools/faster.py --widths     networks of half, twice, four times as many maps
     python tools/faster.py --times      seconds of the rungs and of all else that is timed, in turn:
                                         about 12 minutes, on a machine that does nothing else
+    python tools/faster.py --threads    seconds of 100 steps on one thread and on two
     python tools/faster.py --processes  images per second with one process and with two
 
 Trials learn from the 55,000 training images, with seeds that are none of the ladder's, and are

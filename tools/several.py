@@ -20,6 +20,8 @@ class EqualShares:
     """Of each batch of an epoch, the part of this process."""
 
     def __init__(self, digits, batch_size):
+        if batch_size % dist.get_world_size():
+            raise ValueError(f"{dist.get_world_size()} equal shares of {batch_size}: impossible")
         self.digits, self.batch_size = digits, batch_size
 
     def __len__(self):
