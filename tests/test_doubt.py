@@ -23,7 +23,7 @@ Y, X = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
 CHECKS = Checks(
     11,
     "spoil-light spoil-clouds spoil-lines spoil-drawn corrupt scores auroc risk-coverage halves "
-    "outcomes conformal three",
+    "none-areas-again outcomes conformal three",
     **{"data": data, "evaluation": evaluation, "plots": plots, "math": math},
     **{"torch": torch, "F": F, "np": np, "Y": Y, "X": X},
 )
@@ -33,6 +33,10 @@ BY_CHANCE = ("noise", "fog", "spatter", "stripe", "dotted_line", "zigzag")
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def knows_nothing(logits):
+    return torch.zeros(len(logits))
 
 
 # Corruptions
@@ -122,6 +126,18 @@ def a_stripe_swaps_ink_and_paper_in_some_columns(chapter):
             places = inside.nonzero().flatten()
             assert len(places) == 2 * strength == places[-1] - places[0] + 1
             assert torch.equal(swapped[0][:, inside], 1 - image[0][:, inside])
+
+
+@notices(
+    ("spoil-lines", "33 - 2 * strength", "32 - 2 * strength"),
+    ("spoil-lines", "33 - 2 * strength", "34 - 2 * strength"),
+    ("spoil-lines", "torch.randint(0, 33", "torch.randint(1, 33"),
+)
+def a_stripe_may_lie_anywhere_within_the_image(chapter):
+    paper = torch.zeros(2_000, 1, 32, 32)
+    for strength in (1, 5):
+        columns = chapter.stripe(paper, strength, generator())[:, 0, 0]
+        assert columns.any(0).all() and (columns.sum(1) == 2 * strength).all()
 
 
 @notices(
@@ -268,6 +284,44 @@ def what_becomes_of_each_image_is_counted(chapter):
         expected[(0 if row.argmax() == label else 1) if sure else 2] += 1
     assert min(expected) > 0
     assert chapter.outcomes(MODEL, limit, digits) == expected
+
+
+@notices(
+    ("none-areas-again", "kind == 'letters'", "kind == 'static'"),
+    ("none-areas-again", "groups[:, torch", "groups[:1, torch"),
+    ("none-areas-again", "view(-1, 15)", "view(15, -1)"),
+)
+def letters_are_redrawn_with_all_their_fonts(chapter):
+    chapter.none = {"letters": torch.zeros(60), "static": torch.zeros(40)}
+    for drawn in chapter.redrawn("letters", 5):
+        assert len(drawn) == 60
+        letter = drawn.view(4, 15) - 15 * torch.arange(4)[:, None]
+        assert (letter == letter[0]).all() and (0 <= letter).all() and (letter < 15).all()
+    first, second = chapter.redrawn("static", 2)
+    assert len(first) == 40 and 0 <= first.min() and first.max() < 40
+    assert 15 < len(first.unique()) < 35 and not torch.equal(first, second)
+
+
+@notices(
+    ("none-areas-again", "first - second", "second - first"),
+    ("none-areas-again", "0.975", "0.5"),
+    ("none-areas-again", "o[drawn]", "o"),
+)
+def gap_of_areas_has_its_interval(chapter):
+    """A score that separates better; its interval is compared with one of many more drawings."""
+    images = TEST.images[:300].flip(-1, -2)
+    chapter.none, chapter.networks = {"turned": images}, {"plain": MODEL}
+    chapter.logits = {"plain": evaluation.predict(MODEL, TEST.images[:300])}
+    pairs = [("plain", score) for score in (chapter.top_probability, knows_nothing)]
+    low, high = chapter.area_gap("turned", *pairs)
+    known = chapter.top_probability(chapter.logits["plain"])
+    other = chapter.top_probability(evaluation.predict(MODEL, images))
+    chance = np.random.default_rng(0)
+    areas = [
+        chapter.auroc(known, other[torch.from_numpy(chance.integers(0, 300, 300))]) - 0.5
+        for _ in range(2_000)
+    ]
+    assert [low, high] == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=0.006)
 
 
 # Sets
