@@ -35,7 +35,7 @@ FEW = data.Digits(TRAIN.images[:320], TRAIN.labels[:320])
 CHECKS = Checks(
     8,
     "attempt step-sizes forgetful scale-modules scale-gradients softmax-find friends dead-find "
-    "start start-find leak-find lead",
+    "start start-find leak-find lead early",
     "usual",
     **{"math": math, "np": np, "torch": torch, "F": F, "nn": nn, "LeNet": LeNet, "data": data},
     **{"evaluation": evaluation, "training": training, "hashlib": hashlib, "replace": replace},
@@ -201,6 +201,23 @@ def leads_are_welchs(chapter):
     half = t.ppf(0.975, degrees) * sum(parts) ** 0.5
     lead = a.mean() - b.mean()
     assert found == pytest.approx((lead, lead - half, lead + half))
+
+
+@notices(
+    ("early", "1 - half if other else half", "half"),
+    ("early", "if other else", "if not other else"),
+    ("early", "best[:, half]", "best[:, judge]"),
+    ("early", "axis=0", "axis=1"),
+)
+def gains_of_the_epoch_that_a_half_chose(chapter):
+    chapter.accuracy = np.zeros((5, 3, 2))  # seed, epoch, half
+    chapter.accuracy[:, 0] = [[3, 10]] * 5
+    chapter.accuracy[:, 1] = [[1, 20]] * 5
+    chapter.accuracy[:, 2] = [[2, 4]] * 5
+    best = np.array([[0, 1]] * 4 + [[1, 0]])
+    own, other = chapter.gain(best, other=False), chapter.gain(best, other=True)
+    assert own.tolist() == [(1 + 16) / 2] * 4 + [(-1 + 6) / 2]
+    assert other.tolist() == [(6 - 1) / 2] * 4 + [(16 + 1) / 2]
 
 
 test_chapter, test_what_is_broken_is_noticed = CHECKS.tests()
