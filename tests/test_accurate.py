@@ -1,19 +1,28 @@
 """The ladder to accuracy: what is on file is whole, what was chosen by it, and its parts."""
 
 import json
+import statistics
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from statistics import mean, stdev
+from types import SimpleNamespace
 
 import accurate
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import robust
+import scipy.stats
 import torch
 import torch.nn.functional as F
 from accurate import HERE, SHIFTS, Averages, Fading, Lesson, Training
 from benchmark import SEEDS
+from cells import Checks
+from scipy.stats import ttest_ind
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lenet_utils import data, evaluation, lesson, training
 from lenet_utils.models import LeNet
@@ -399,3 +408,120 @@ def test_a_cheap_rung_again():
     again = accurate.marks([model], data.load("test"))["accuracy"]
     accuracies = [accuracy["last"] for accuracy in stored["accuracy"]]
     assert abs(again - mean(accuracies)) <= 4 * stdev(accuracies)
+
+
+# What chapter 10 writes out
+
+RUN = {"last": 0.99, "average 0.999": 0.9912}
+CHECKS = Checks(
+    10,
+    "way-figure trials longer again average-ladder shifts shared left",
+    "nine",
+    statistics=statistics,
+    t=scipy.stats.t,
+    ttest_ind=ttest_ind,
+    torch=torch,
+    F=F,
+    Counter=Counter,
+    evaluation=SimpleNamespace(predict=lambda model, images: model(images)),
+    AveragedModel=AveragedModel,
+    get_ema_multi_avg_fn=get_ema_multi_avg_fn,
+    plots=SimpleNamespace(BLUE="blue", ORANGE="orange"),
+    errors={"many": [10, 12, 14], "few": [1, 2, 5]},
+    rungs={"one": {"accuracy": [RUN, RUN | {"average 0.999": 0.9914}]}},
+    average=None,
+    test=SimpleNamespace(labels=torch.arange(10)),
+    five=[{3: 5, 8: 0}, {3: 5}, {3: 9}, {}, {8: 1}],
+)
+notices = CHECKS.notices
+
+
+@notices(
+    ("way-figure", "0.975", "0.95"),
+    ("way-figure", "len(values) - 1", "len(values)"),
+    ("way-figure", "** 0.5", "** 1"),
+    ("way-figure", "stdev", "pstdev"),
+)
+def the_interval_of_a_mean_is_scipys(chapter):
+    values = [3.0, 5.0, 4.0, 9.0]
+    mean, half = chapter.mean_and_half(values)
+    error = scipy.stats.sem(values)
+    low, high = scipy.stats.t.interval(0.95, 3, np.mean(values), error)
+    assert (mean - half, mean + half) == pytest.approx((low, high))
+
+
+@notices(("way-figure", "[row] * len(of_row)", "[0] * len(of_row)"))
+def each_training_is_a_dot_in_its_row(chapter):
+    _, axes = plt.subplots()
+    chapter.ladder(axes, {"above": [1, 2], "below": [5, 6, 7]})
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [line.get_ydata().tolist() for line in dots] == [[0, 0], [1, 1, 1]]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]
+    plt.close("all")
+
+
+@notices(("trials", "[reading]", "['last']"), ("trials", "statistics.mean", "max"))
+def a_trials_loss_is_the_mean_over_its_seeds(chapter):
+    trial = {"loss": [{"last": 0.1, "shifted": 1.0}, {"last": 0.3, "shifted": 2.0}]}
+    assert (chapter.loss(trial), chapter.loss(trial, "shifted")) == pytest.approx((0.2, 1.5))
+
+
+@notices(
+    ("longer", "values[after], values[before]", "values[before], values[after]"),
+    ("longer", "equal_var=False", "equal_var=True"),
+)
+def a_difference_is_the_later_less_the_earlier_by_welch(chapter):
+    low, high = chapter.difference("many", "few")
+    many, few = chapter.errors["many"], chapter.errors["few"]
+    variances = [np.var(of, ddof=1) / 3 for of in (many, few)]
+    freedom = sum(variances) ** 2 / sum(v**2 / 2 for v in variances)
+    half = scipy.stats.t.ppf(0.975, freedom) * sum(variances) ** 0.5
+    wanted = np.mean(many) - np.mean(few)
+    assert (low, high) == pytest.approx((wanted - half, wanted + half))
+
+
+@notices(("again", "0.999", "0.9"), ("again", "if average is None", "if True"))
+def the_average_remembers(chapter):
+    model = torch.nn.Linear(1, 1, bias=False)
+    for weight in (1.0, 2.0, 4.0):
+        model.weight.data.fill_(weight)
+        chapter.remember(model)
+    wanted = 0.999 * (0.999 * 1.0 + 0.001 * 2.0) + 0.001 * 4.0
+    assert chapter.average.module.weight.item() == pytest.approx(wanted, abs=1e-6)
+
+
+@notices(("average-ladder", "run[after] - run[before]", "run[before] - run[after]"))
+def what_an_average_gains_is_paired(chapter):
+    mean, half = chapter.gained("one", "last", "average 0.999")
+    assert mean == pytest.approx(13)
+    assert half == pytest.approx(scipy.stats.t.ppf(0.975, 1) * 1.0)
+
+
+@notices(
+    ("shifts", "(x, -x, y, -y)", "(y, -y, x, -x)"),
+    ("shifts", ".softmax(1)", ""),
+    ("shifts", ".mean(0)", ".sum(0)"),
+    ("shifts", "for y in (-1, 0, 1)", "for y in (0, 1)"),
+)
+def probabilities_are_averaged_over_shifts(chapter):
+    assert len(set(chapter.nine)) == 9 and chapter.nine[4] == (0, 0)
+    images = torch.arange(9.0).view(1, 1, 3, 3)
+    model = lambda moved: moved.flatten(1)  # noqa: E731
+    right = chapter.probabilities(model, images, [(1, 0)])
+    wanted = torch.tensor([0.0, 0, 1, 0, 3, 4, 0, 6, 7])
+    torch.testing.assert_close(right, wanted.softmax(0)[None])
+    both = chapter.probabilities(model, images, [(1, 0), (0, 0)])
+    torch.testing.assert_close(both, (wanted.softmax(0) + images.flatten(1).softmax(1)) / 2)
+
+
+@notices(("shared", "int(image): int(answer)", "int(answer): int(image)"))
+def mistakes_are_read_from_the_file(chapter):
+    assert chapter.misread("7:1 12:0") == {7: 1, 12: 0} and chapter.misread("") == {}
+
+
+@notices(("left", "test.labels[image].item()", "0"))
+def votes_count_also_those_that_read_rightly(chapter):
+    assert chapter.votes(3) == "5×2 3×2 9×1"
+
+
+test_chapter, test_what_is_broken_is_noticed = CHECKS.tests()
