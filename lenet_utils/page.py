@@ -3,10 +3,11 @@
 python -m lenet_utils.page digit.html
 """
 
+import argparse
 import base64
 import hashlib
 import json
-import sys
+import re
 from pathlib import Path
 
 from . import training
@@ -43,9 +44,7 @@ def html(model: LeNet | None = None) -> str:
         digest = hashlib.sha256(parts[kind].encode()).digest()
         parts[f"{kind}-hash"] = f"sha256-{base64.b64encode(digest).decode()}"
     page = (WEB / "page.html").read_text("utf-8")
-    for name, part in parts.items():
-        page = page.replace(f"[{name}]", part)
-    return page
+    return re.sub(r"\[([a-z-]+)\]", lambda place: parts[place[1]], page)
 
 
 def write(path: str | Path, model: LeNet | None = None) -> int:
@@ -55,5 +54,16 @@ def write(path: str | Path, model: LeNet | None = None) -> int:
     return len(content)
 
 
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser("python -m lenet_utils.page", description=__doc__)
+    parser.add_argument("path", help="of the file to write")
+    parser.add_argument("--network", default=NETWORK, help="one that ships (default: %(default)s)")
+    given = parser.parse_args(arguments)
+    try:
+        print(f"{write(given.path, training.shipped(given.network).model):,} bytes")
+    except (OSError, TypeError) as error:  # each says what to do
+        parser.error(str(error))
+
+
 if __name__ == "__main__":
-    print(f"{write(sys.argv[1]):,} bytes")
+    main()

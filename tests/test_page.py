@@ -197,6 +197,45 @@ def test_only_lenets_fit_and_places_that_can_be_written(tmp_path):
         page.write(tmp_path / "no folder" / "digit.html")
 
 
+def test_what_looks_like_a_place_for_a_part_stays(tmp_path, monkeypatch):
+    shutil.copytree(page.WEB, tmp_path / "web")
+    script = tmp_path / "web" / "page.js"
+    script.write_text(script.read_text("utf-8") + "// values[style], values[data]\n", "utf-8")
+    monkeypatch.setattr(page, "WEB", tmp_path / "web")
+    assert "\n// values[style], values[data]\n" in page.html()
+
+
+def test_the_command_writes_the_page(tmp_path, path, capsys):
+    page.main([str(tmp_path / "digit.html")])
+    text = (tmp_path / "digit.html").read_text("utf-8")
+    assert text == path.read_text("utf-8")
+    assert capsys.readouterr().out == f"{len(text.encode()):,} bytes\n"
+    page.main(["--network", "plain", str(tmp_path / "plain.html")])
+    plain = page.html(training.shipped("plain").model)
+    assert (tmp_path / "plain.html").read_text("utf-8") == plain != text
+
+
+@pytest.mark.parametrize(
+    "arguments, problem",
+    [
+        ([], "the following arguments are required: path"),
+        (["."], "it is a folder"),
+        (["no folder/digit.html"], "name a file in a folder that exists"),
+        (["--network", "other", "digit.html"], "there are: lenet1998, plain"),
+        (["--network", "lenet1998", "digit.html"], "expected a LeNet"),
+        (["one.html", "two.html"], "unrecognized arguments: two.html"),
+    ],
+)
+def test_the_command_says_what_is_wrong_and_writes_nothing(
+    arguments, problem, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        page.main(arguments)
+    assert end.value.code == 2 and problem in capsys.readouterr().err
+    assert [*tmp_path.iterdir()] == []
+
+
 # What Python computes
 
 
@@ -400,6 +439,32 @@ def test_undo_clear_and_examples(reader):
     reader.reads(7)
 
 
+def test_blank_paper_says_where_to_draw(reader):
+    def inked():
+        return reader.page.evaluate(
+            """() => {
+                const copy = document.createElement("canvas").getContext("2d",
+                    { willReadFrequently: true });
+                copy.canvas.width = copy.canvas.height = 560;
+                copy.drawImage(document.querySelector(".drawing-paper"), 0, 0);
+                const { data } = copy.getImageData(0, 0, 560, 560);
+                return data.filter((value) => value < 128).length;
+            }"""
+        )
+
+    words = inked()
+    assert words > 500
+    reader.draw([[(20, 20), (21, 20)]])  # a dot, far from the words
+    dot = inked()
+    reader.draw([[(140, 140), (141, 140)]])  # another, where they were
+    assert inked() == pytest.approx(2 * dot, rel=0.05)
+    reader.press("Clear")
+    assert inked() == words
+    reader.paper.focus()
+    reader.page.keyboard.press("ArrowDown")  # now the pen is there
+    assert inked() != words
+
+
 def test_every_example_is_there(desk):
     names = [f"Example: {n}" for n in range(10)]
     buttons = desk.page.get_by_role("group", name="Or take one of ours").get_by_role("button")
@@ -552,6 +617,26 @@ def test_the_time_of_a_frame_is_shown(reader, record_property, capsys):
     with capsys.disabled():
         print(f"\nmilliseconds per frame: median {statistics.median(times):.1f} of {len(times)}")
     assert len(times) > 5 and 0 < statistics.median(times) < 1000
+
+
+def test_the_time_of_a_frame_includes_what_the_browser_does_after_the_script(browser, path):
+    reader = Reader(browser, path)
+    reader.page.evaluate(
+        """() => {
+            const ask = requestAnimationFrame;
+            window.requestAnimationFrame = (frame) => {
+                ask(frame);
+                ask(() => {
+                    const begun = performance.now();
+                    while (performance.now() - begun < 700);
+                });
+            };
+        }"""
+    )
+    reader.press("Example: 3")
+    reader.page.wait_for_function("document.body.dataset.milliseconds", timeout=20_000)
+    assert float(reader.page.evaluate("document.body.dataset.milliseconds")) > 690
+    reader.page.context.close()
 
 
 def test_nothing_from_elsewhere_and_no_errors(desk, phone, path):

@@ -2,6 +2,18 @@
 
 const INPUT = 32; // side of what the network reads, in pixels
 
+/** What is said of the drawing: show(text, busy), `busy` while a stroke is being drawn. */
+function makeSentence() {
+  // Two of the same: the eye gets it at once, a screen reader when a stroke is finished.
+  const seen = make("p", { class: "pad-sentence", "aria-hidden": "true" });
+  const spoken = make("p", { class: "drawing-hidden", "aria-live": "polite" });
+  function show(text, busy = false) {
+    seen.textContent = text;
+    if (!busy && spoken.textContent !== text) spoken.textContent = text;
+  }
+  return { parts: [seen, spoken], show };
+}
+
 /** Ten bars, each with its digit and, as text, its percentage; show(probabilities) sets them. */
 function makeBars() {
   const rows = Array.from({ length: 10 }, (_, digit) => {
@@ -24,7 +36,7 @@ function makeBars() {
   return { list, show };
 }
 
-/** What the network sees, enlarged by the style sheet; show(pixels) takes 0 (paper) to 255. */
+/** What the network gets, enlarged by the style sheet; show(pixels) takes 0 (paper) to 255. */
 function makeInput() {
   const label = "The drawing as the network gets it, 32 by 32 pixels";
   const canvas = make("canvas", { width: INPUT, height: INPUT, role: "img", "aria-label": label });
@@ -35,5 +47,6 @@ function makeInput() {
     pixels.forEach((ink, place) => image.data.fill(255 - ink, 4 * place, 4 * place + 3));
     context.putImageData(image, 0, 0);
   }
-  return { canvas, show };
+  const caption = make("figcaption", {}, "What the network gets");
+  return { figure: make("figure", {}, canvas, caption), show };
 }

@@ -60,10 +60,15 @@ function makeDrawing(element, { onChange = () => {} } = {}) {
   let pen = null; // [x, y] of the keyboard's pen, while that is used
   const context = canvas.getContext("2d");
   context.scale(DENSITY, DENSITY);
+  context.font = "18px system-ui, sans-serif";
+  context.textAlign = "center";
 
   function paint() {
+    const penIsSeen = pen && canvas.matches(":focus");
     context.fillStyle = "white";
     context.fillRect(0, 0, SIDE, SIDE);
+    context.fillStyle = "#6b6b6b";
+    if (!strokes.length && !penIsSeen) context.fillText("Draw here", SIDE / 2, SIDE / 2);
     context.strokeStyle = "#111";
     context.lineCap = context.lineJoin = "round";
     for (const { width, points } of strokes) {
@@ -73,7 +78,7 @@ function makeDrawing(element, { onChange = () => {} } = {}) {
       for (const [x, y] of points) context.lineTo(x + 0.01, y); // so that a tap has a length
       context.stroke();
     }
-    if (!pen || !canvas.matches(":focus")) return;
+    if (!penIsSeen) return;
     // A ring, dashed while the pen is lifted, blue within white: seen on paper and on ink.
     context.setLineDash(stroke ? [] : [4, 6]);
     for (const [colour, width] of [["white", 5], ["#0060c0", 2.5]]) {

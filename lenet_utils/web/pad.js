@@ -5,18 +5,14 @@ const PATIENCE = 2000; // milliseconds to wait for an answer before the next dra
 
 function render({ model, el }) {
   const paper = make("div", { class: "pad-paper" });
-  // Two of the same: the eye gets it at once, a screen reader when a stroke is finished.
-  const sentence = make("p", { class: "pad-sentence", "aria-hidden": "true" });
-  const spoken = make("p", { class: "drawing-hidden", "aria-live": "polite" });
-  const input = makeInput();
-  const seen = make("figure", {}, input.canvas, make("figcaption", {}, "What the network gets"));
-  const bars = makeBars();
+  const sentence = makeSentence(), input = makeInput(), bars = makeBars();
   const label = make("select", {}, make("option", { value: "" }, "–"));
   for (let digit = 0; digit < 10; digit += 1) label.append(make("option", {}, String(digit)));
   const keep = make("button", { type: "button" }, "Keep");
   const kept = make("span", { role: "status" });
   const form = make("div", { class: "pad-keep" }, make("label", {}, "It is a", label), keep, kept);
-  const answer = make("div", { class: "pad-answer" }, sentence, spoken, seen, bars.list);
+  const answer = make("div", { class: "pad-answer" });
+  answer.append(...sentence.parts, input.figure, bars.list);
   const root = make("div", { class: "pad" });
   root.append(paper, answer, form);
   el.append(root);
@@ -42,7 +38,6 @@ function render({ model, el }) {
 
   function show() {
     const { number, text, image, probabilities, kept: count } = model.get("answer");
-    sentence.textContent = text;
     bars.show(probabilities);
     input.show(image);
     if (kept.textContent !== count) kept.textContent = count;
@@ -52,7 +47,7 @@ function render({ model, el }) {
       requestAnimationFrame(() => setTimeout(painted)); // after the browser has painted the bars
       next();
     }
-    if (!sent && !drawing.busy && spoken.textContent !== text) spoken.textContent = text;
+    sentence.show(text, sent !== null || drawing.busy);
   }
 
   /** Another view of the same pad, or Python, has changed the drawing. */

@@ -36,7 +36,7 @@ function inked(strokes) {
 function makeLayer(name, what, count, [width, height], columns) {
   const canvases = Array.from({ length: count }, () => make("canvas", { width, height }));
   const contexts = canvases.map((canvas) => canvas.getContext("2d"));
-  const label = `${name}: ${what}. Brighter or darker squares show where each map answers.`;
+  const label = `${name} ${what}. The stronger the colour, the larger the value.`;
   const maps = make("div", { class: "page-maps", role: "img", "aria-label": label }, ...canvases);
   maps.style.setProperty("--columns", columns);
   const caption = make("figcaption", {}, make("b", {}, name), ` ${what}`);
@@ -59,12 +59,9 @@ function makeLayer(name, what, count, [width, height], columns) {
 
 function start() {
   const at = (name) => document.getElementById(name);
-  // Two of the same: the eye gets it at once, a screen reader when a stroke is finished.
-  const sentence = make("p", { class: "pad-sentence", "aria-hidden": "true" });
-  const spoken = make("p", { class: "drawing-hidden", "aria-live": "polite" });
-  const input = makeInput(), bars = makeBars();
-  const seen = make("figure", {}, input.canvas, make("figcaption", {}, "What the network sees"));
-  at("answer").append(sentence, spoken, make("div", { class: "page-answer" }, seen, bars.list));
+  const sentence = makeSentence(), input = makeInput(), bars = makeBars();
+  const shown = make("div", { class: "page-answer" }, input.figure, bars.list);
+  at("answer").append(...sentence.parts, shown);
   const layers = {
     edges: makeLayer("6 maps", "of 28×28, after the first convolution and ReLU", 6, [28, 28], 6),
     parts: makeLayer("16 maps", "of 10×10, after the second convolution and ReLU", 16, [10, 10], 16),
@@ -98,10 +95,13 @@ function start() {
       answer([]);
       text = error.message;
     }
-    sentence.textContent = text;
-    if (!drawing.busy && spoken.textContent !== text) spoken.textContent = text;
-    if (!strokes.length && !photograph) return;
-    times = [...times, performance.now() - begun].slice(-KEPT);
+    sentence.show(text, drawing.busy);
+    // The browser lays out and paints after this function, and calls `timed` after that.
+    if (strokes.length || photograph) setTimeout(() => timed(performance.now() - begun));
+  }
+
+  function timed(milliseconds) {
+    times = [...times, milliseconds].slice(-KEPT);
     document.body.dataset.milliseconds = times.at(-1);
     const middle = [...times].sort((a, b) => a - b)[Math.floor(times.length / 2)].toFixed(1);
     at("speed").textContent =
@@ -149,8 +149,7 @@ function start() {
       photograph = { height, width, channels: 4, values };
       ask();
     } catch {
-      const text = "This file is no picture that the browser can read.";
-      sentence.textContent = spoken.textContent = text;
+      sentence.show("This file is no picture that the browser can read.");
     }
   });
   examples.append(open, file);
