@@ -10,7 +10,7 @@ import benchmark
 import frame
 import pytest
 
-from lenet_utils import lesson, models
+from lenet_utils import data, lesson, models
 
 README = (frame.ROOT / "README.md").read_text("utf-8")
 
@@ -73,6 +73,17 @@ def test_what_chapter_09_reached_is_the_stored():
     rung, usual = times["rung, part of the images"], times["usual epoch, our layout and optimiser"]
     share = statistics.median(a / b for a, b in zip(rung, usual, strict=True))
     assert f"{share:.2f} of the time that one pass takes the usual way" in text
+
+
+def test_what_chapter_10_reached_is_the_stored():
+    stored = lesson.measured("accurate")
+    text = " ".join(README.split())
+    for name in ("accurate", "distilled"):
+        percent = [100 * accuracy["last"] for accuracy in stored["tests"][name]["accuracy"]]
+        assert f"{statistics.mean(percent):.2f} ± {statistics.stdev(percent):.2f} %" in text
+    together = stored["together"]["accurate"]["accuracy"]["last"]
+    assert f"The five together read {100 * together:.2f} %" in text
+    assert f"{100 - len(data.DISPUTED) / 100:.2f} %" in text
 
 
 def test_commands_stand_once_for_each_system():
