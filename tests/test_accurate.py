@@ -469,6 +469,7 @@ def a_trials_loss_is_the_mean_over_its_seeds(chapter):
 @notices(
     ("longer", "values[after], values[before]", "values[before], values[after]"),
     ("longer", "equal_var=False", "equal_var=True"),
+    ("longer", "confidence_interval(confidence)", "confidence_interval(0.95)"),
 )
 def a_difference_is_the_later_less_the_earlier_by_welch(chapter):
     low, high = chapter.difference("many", "few")
@@ -478,6 +479,8 @@ def a_difference_is_the_later_less_the_earlier_by_welch(chapter):
     half = scipy.stats.t.ppf(0.975, freedom) * sum(variances) ** 0.5
     wanted = np.mean(many) - np.mean(few)
     assert (low, high) == pytest.approx((wanted - half, wanted + half))
+    lowest, highest = chapter.difference("many", "few", confidence=0.99)
+    assert lowest < low < high < highest
 
 
 @notices(("again", "0.999", "0.9"), ("again", "if average is None", "if True"))
@@ -520,8 +523,8 @@ def mistakes_are_read_from_the_file(chapter):
 
 
 @notices(("left", "test.labels[image].item()", "0"))
-def votes_count_also_those_that_read_rightly(chapter):
-    assert chapter.votes(3) == "5×2 3×2 9×1"
+def the_five_answers_are_also_those_that_are_right(chapter):
+    assert chapter.answers_of_five(3) == "55933"
 
 
 test_chapter, test_what_is_broken_is_noticed = CHECKS.tests()
