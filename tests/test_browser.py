@@ -16,6 +16,7 @@ import urllib.request
 
 import frame
 import pytest
+from paper import Paper
 from playwright.sync_api import expect
 
 PAD = "pad"  # what the chapter calls its last one
@@ -68,7 +69,7 @@ def address(tmp_path_factory):
             server.wait(10)
 
 
-class Reader:
+class Reader(Paper):
     """A page with the notebook, all cells run, and what one does there."""
 
     def __init__(self, context, address):
@@ -96,19 +97,6 @@ class Reader:
     def _console(self, message):
         if message.type == "error":
             self.problems.append(message.text)
-
-    def place(self, x, y):
-        """Where on the page a place on the paper is, given in its units."""
-        box = self.paper.bounding_box()
-        return box["x"] + x * box["width"] / 280, box["y"] + y * box["height"] / 280
-
-    def draw(self, strokes):
-        for first, *others in strokes:
-            self.page.mouse.move(*self.place(*first))
-            self.page.mouse.down()
-            for point in others:
-                self.page.mouse.move(*self.place(*point), steps=6)
-            self.page.mouse.up()
 
     def press(self, name):
         self.pad.get_by_role("button", name=name, exact=True).click()

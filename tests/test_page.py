@@ -13,6 +13,7 @@ import statistics
 import numpy as np
 import pytest
 import torch
+from paper import Paper
 from PIL import Image
 from playwright.sync_api import expect
 from test_browser import ONE, SEVEN, THREE
@@ -32,7 +33,7 @@ def coded(numbers):
     return base64.b64encode(np.asarray(numbers, np.uint8).tobytes()).decode()
 
 
-class Reader:
+class Reader(Paper):
     """The page in a window of its own, opened from the disk, and what one does there."""
 
     def __init__(self, browser, path, size=DESK, **settings):
@@ -47,18 +48,6 @@ class Reader:
         self.sentence = self.page.locator("[aria-live]")  # a screen reader's; the visible one:
         self.visible_sentence = self.page.locator(".pad-sentence")
         self.shares = self.page.locator(".pad-bars li")
-
-    def place(self, x, y):
-        box = self.paper.bounding_box()
-        return box["x"] + x * box["width"] / 280, box["y"] + y * box["height"] / 280
-
-    def draw(self, strokes):
-        for first, *others in strokes:
-            self.page.mouse.move(*self.place(*first))
-            self.page.mouse.down()
-            for point in others:
-                self.page.mouse.move(*self.place(*point), steps=6)
-            self.page.mouse.up()
 
     def touch(self, strokes):
         session = self.page.context.new_cdp_session(self.page)
