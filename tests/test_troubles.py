@@ -331,10 +331,10 @@ def test_all_trials_are_stored_and_the_best_were_trained_with_five_seeds():
 
 def test_the_best_trial_is_that_of_the_highest_accuracy():
     results = {name: {"accuracy": [0.5]} for name in regularisation.candidates()}
-    results["optimiser: SGD with momentum, rate 0.1"]["accuracy"] = [0.75]
-    results["optimiser: SGD with momentum, rate 0.01"]["accuracy"] = [None]
+    results["optimiser: SGD with momentum, rate 0.06"]["accuracy"] = [0.75]
+    results["optimiser: SGD with momentum, rate 0.015"]["accuracy"] = [None]
     chosen = regularisation.best(results)
-    assert chosen["optimiser: SGD with momentum"].recipe.learning_rate == 0.1
+    assert chosen["optimiser: SGD with momentum"].recipe.learning_rate == 0.06
     assert chosen["few: nothing"].recipe.learning_rate == 0.001  # the first of those equal
     assert chosen["few: constant rate"].by_epoch
 
@@ -403,9 +403,36 @@ def test_halves_are_judged_after_each_epoch():
     assert np.array(STORED["five"]["few: constant rate"]["halves"]).shape == (5, 25, 2, 2)
 
 
-def test_rates_follow_the_batch_size():
+def test_rates_follow_the_batch_size_and_around_them_others_are_tried():
     for name, trials in regularisation.batch_sizes().items():
-        size, _ = name.removeprefix("batch: ").split(", ")
-        (trial,) = trials.values()
-        assert trial.recipe.batch_size == int(size)
-        assert trial.recipe.learning_rate == pytest.approx(0.003 * (int(size) / 64) ** 0.5)
+        size, kind = name.removeprefix("batch: ").split(", ")
+        assert {trial.recipe.batch_size for trial in trials.values()} == {int(size)}
+        rates = [trial.recipe.learning_rate for trial in trials.values()]
+        root, linear = 0.003 * (int(size) / 64) ** 0.5, 0.003 * int(size) / 64
+        if kind == "square root":
+            assert rates == [pytest.approx(root)]
+        else:
+            for wanted in (0.003, root / 2, root, 2 * root, linear):
+                assert wanted in [pytest.approx(rate) for rate in rates]
+
+
+def best_of(method):
+    """Of a method's trials the best one's numbers (rate, strength), and all of theirs."""
+    tried = {}
+    for name, trial in regularisation.methods()[method].items():
+        tried[name] = trial.recipe.learning_rate, trial.decay, trial.dropout
+        extents = trial.recipe.distortions.values()
+        tried[name] += (round(sum(extents), 4),)
+    chosen = regularisation.best(STORED["trials"])[method]
+    (name,) = [n for n, trial in regularisation.methods()[method].items() if trial == chosen]
+    return tried[name], list(tried.values())
+
+
+@pytest.mark.parametrize(
+    "method", [name for name, trials in regularisation.methods().items() if len(trials) > 1]
+)
+def test_no_best_trial_lies_at_the_edge_of_what_was_tried(method):
+    best, tried = best_of(method)
+    for number, of_number in zip(best, zip(*tried, strict=True), strict=True):
+        if len(set(of_number)) > 1:
+            assert min(of_number) < number < max(of_number), method
