@@ -50,7 +50,8 @@ def main() -> None:
             keep(window, name)
         address, section = SECTION.split("#")
         made = (book.build(Path(folder) / "book") / address).as_uri()
-        window = opened(browser, f"{made}#{section}", (1200, 860))
+        window = opened(browser, made, (1200, 860))
+        window.evaluate("name => document.getElementById(name).scrollIntoView()", section)
         window.wait_for_timeout(1000)  # for the section to be marked on the right
         keep(window, "book")
         browser.close()
